@@ -1,0 +1,188 @@
+#include "core/lib/fs.h"
+#include "core/lib/cleanup.h"
+#include "core/lib/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { NAME_BYTES = 100, REMOVE_DEPTH_MAX = 2000 };
+
+char *tn_fs_path(const char *fmt, ...)
+{
+    va_list ap;
+    char *path;
+
+    va_start(ap, fmt);
+    if (vasprintf(&path, fmt, ap) < 0)
+        tn_fatal(3, "out of memory: a path");
+    va_end(ap);
+    return path;
+}
+
+int tn_fs_make_dirs(const char *path, mode_t mode, struct tn_err *err)
+{
+    auto_free char *copy = tn_fs_path("%s", path);
+
+    for (char *slash = strchr(copy + 1, '/');; slash = strchr(slash + 1, '/')) {
+        if (slash != NULL)
+            *slash = '\0';
+        if (mkdir(copy, mode) != 0 && errno != EEXIST)
+            return tn_err_sys(err, errno, "cannot make the folder %s", copy);
+        if (slash == NULL)
+            return 0;
+        *slash = '/';
+    }
+}
+
+/* Removes what is in the folder `dir_fd` (consumed). Descriptor-relative, so a renamed or swapped folder cannot lead
+ * out of the tree. Returns the first errno, 0 if all went. */
+static int remove_entries(int dir_fd, unsigned depth)
+{
+    auto_dir DIR *dir = NULL;
+    struct dirent *entry;
+    int first = 0;
+
+    if (depth > REMOVE_DEPTH_MAX) {
+        close(dir_fd);
+        return ELOOP;
+    }
+    if (fchmod(dir_fd, 0700) != 0 && errno != EPERM)
+        first = errno;
+    dir = fdopendir(dir_fd);
+    if (dir == NULL) {
+        close(dir_fd);
+        return errno;
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        int child;
+        int failed = 0;
+
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (unlinkat(dirfd(dir), entry->d_name, 0) == 0 || errno == ENOENT)
+            continue;
+        if (errno != EISDIR && errno != EPERM) {
+            first = first != 0 ? first : errno;
+            continue;
+        }
+        if (faccessat(dirfd(dir), entry->d_name, R_OK | X_OK, AT_SYMLINK_NOFOLLOW) != 0 &&
+            fchmodat(dirfd(dir), entry->d_name, 0700, 0) != 0)
+            first = first != 0 ? first : errno;
+        child = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        failed = child >= 0 ? remove_entries(child, depth + 1) : errno;
+        if (unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR) != 0 && errno != ENOENT && failed == 0)
+            failed = errno;
+        first = first != 0 ? first : failed;
+    }
+    return first;
+}
+
+int tn_fs_remove_tree(const char *path, struct tn_err *err)
+{
+    int fd;
+    int failed;
+
+    if (unlink(path) == 0 || errno == ENOENT)
+        return 0;
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno == EACCES && chmod(path, 0700) == 0)
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return tn_err_sys(err, errno, "cannot remove %s", path);
+    failed = remove_entries(fd, 0);
+    if (rmdir(path) != 0 && errno != ENOENT)
+        return tn_err_sys(err, failed != 0 ? failed : errno, "cannot remove %s", path);
+    return 0;
+}
+
+int tn_fs_read(const char *path, size_t limit, struct tn_buf *out, struct tn_err *err)
+{
+    auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return tn_err_sys(err, errno, "cannot read %s", path);
+    for (;;) {
+        char *room = tn_buf_reserve(out, 65536);
+        ssize_t got = read(fd, room, 65536);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return tn_err_sys(err, errno, "cannot read %s", path);
+        if (got == 0)
+            return 0;
+        out->len += (size_t)got;
+        out->data[out->len] = '\0';
+        if (out->len > limit)
+            return tn_err_set(err, TN_ERR_LIMIT, "%s is larger than %zu bytes, the limit", path, limit);
+    }
+}
+
+int tn_fs_write_all(int fd, const void *bytes, size_t length, struct tn_err *err)
+{
+    const char *at = bytes;
+
+    while (length > 0) {
+        ssize_t put = write(fd, at, length);
+
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return tn_err_sys(err, errno, "cannot write %zu bytes", length);
+        at += put;
+        length -= (size_t)put;
+    }
+    return 0;
+}
+
+static int sync_folder_of(const char *path, struct tn_err *err)
+{
+    auto_free char *copy = tn_fs_path("%s", path);
+    char *slash = strrchr(copy, '/');
+    auto_fd int fd = -1;
+
+    if (slash != NULL)
+        slash[slash == copy ? 1 : 0] = '\0';
+    fd = open(slash != NULL ? copy : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) != 0)
+        return tn_err_sys(err, errno, "cannot sync the folder of %s", path);
+    return 0;
+}
+
+int tn_fs_write_atomic(const char *path, const void *bytes, size_t length, mode_t mode, struct tn_err *err)
+{
+    auto_free char *temporary = tn_fs_path("%s.%ld.tmp", path, (long)getpid());
+    auto_fd int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+
+    if (fd < 0)
+        return tn_err_sys(err, errno, "cannot write %s", temporary);
+    if (tn_fs_write_all(fd, bytes, length, err) != 0) {
+        unlink(temporary);
+        return tn_err_wrap(err, "%s", path);
+    }
+    if (fsync(fd) != 0 || rename(temporary, path) != 0) {
+        tn_err_sys(err, errno, "cannot replace %s", path);
+        unlink(temporary);
+        return -1;
+    }
+    return sync_folder_of(path, err);
+}
+
+char *tn_fs_safe_name(const char *name)
+{
+    auto_free char *safe = tn_fs_path("%.*s", (int)NAME_BYTES, name);
+
+    for (char *at = safe; *at != '\0'; at++)
+        if (!((*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9') ||
+              strchr("._+-", *at) != NULL))
+            *at = '_';
+    if (safe[0] == '\0' || strcmp(safe, ".") == 0 || strcmp(safe, "..") == 0)
+        return tn_fs_path("_");
+    if (safe[0] == '.')
+        safe[0] = '_';
+    return steal_ptr(&safe);
+}
