@@ -1,0 +1,477 @@
+#include "core/peer/peer.h"
+#include "core/lib/log.h"
+#include "core/peer/seen.h"
+
+#include <cjson/cJSON.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <time.h>
+
+enum {
+    BUCKETS = 1024,         /* of unanswered requests by sequence */
+    RECEIVE_CAP = 128,      /* messages a wake-up, so that one peer cannot starve the other events of a loop */
+    RESEND_FIRST_MS = 1000, /* doubled up to RESEND_MAX_MS */
+    RESEND_MAX_MS = 8000,
+    TICK_MS = 250, /* how often unanswered requests are looked at, while there are any */
+};
+
+struct request {
+    TAILQ_ENTRY(request) by_age; /* in the order of sending: kept when they are sent again */
+    LIST_ENTRY(request) by_bucket;
+    struct tn_header header;
+    uint8_t *body; /* owned */
+    uint64_t due_ms;
+    uint64_t deadline_ms; /* 0: none */
+    unsigned wait_ms;
+    tn_reply_cb *cb;
+    void *arg;
+};
+
+struct frame {
+    STAILQ_ENTRY(frame) next;
+    void *message; /* the transport's memory, owned until sent */
+    size_t size;
+};
+
+struct tn_peer {
+    struct tn_peer_config config;
+    struct tn_endpoint *endpoint;
+    struct event *readable;
+    struct event *writable;
+    struct event *tick;
+    uint32_t counter;
+    TAILQ_HEAD(, request) requests;
+    LIST_HEAD(, request) buckets[BUCKETS];
+    size_t outstanding;
+    STAILQ_HEAD(, frame) queue;
+    size_t queued_bytes;
+    struct tn_seen *seen;
+};
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
+/* ---- sending ---- */
+
+static void flush_queue(struct tn_peer *peer)
+{
+    struct tn_err err = TN_ERR_INIT;
+    struct frame *frame;
+
+    while ((frame = STAILQ_FIRST(&peer->queue)) != NULL) {
+        int sent = peer->config.transport->send(peer->endpoint, frame->message, &err);
+
+        if (sent == 0) {
+            event_add(peer->writable, NULL);
+            return;
+        }
+        if (sent < 0) {
+            tn_warn("%s; the message is dropped", err.text);
+            peer->config.transport->release(frame->message);
+        }
+        STAILQ_REMOVE_HEAD(&peer->queue, next);
+        peer->queued_bytes -= frame->size;
+        free(frame);
+    }
+    event_del(peer->writable);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+    flush_queue(arg);
+}
+
+static void send_message(struct tn_peer *peer, const struct tn_header *header, const void *prefix,
+                         size_t prefix_length, const void *body, size_t length)
+{
+    size_t size = TN_HEADER_SIZE + prefix_length + length;
+    uint8_t *message = peer->config.transport->allocate(size);
+    struct frame *frame = calloc(1, sizeof(*frame));
+
+    if (message == NULL || frame == NULL)
+        tn_fatal(3, "out of memory: %zu bytes for a %s message", size, tn_msg_name(header->kind));
+    tn_header_encode(header, message);
+    if (prefix_length > 0)
+        memcpy(message + TN_HEADER_SIZE, prefix, prefix_length);
+    if (length > 0)
+        memcpy(message + TN_HEADER_SIZE + prefix_length, body, length);
+    frame->message = message;
+    frame->size = size;
+    STAILQ_INSERT_TAIL(&peer->queue, frame, next);
+    peer->queued_bytes += size;
+    if (STAILQ_FIRST(&peer->queue) == frame)
+        flush_queue(peer);
+}
+
+static struct tn_header new_header(struct tn_peer *peer, enum tn_msg_kind kind, uint16_t destination, uint64_t task,
+                                   uint32_t attempt, size_t length)
+{
+    struct tn_header header = {.kind = (uint16_t)kind,
+                               .source = peer->config.self,
+                               .destination = destination,
+                               .sequence = (uint64_t)peer->config.life << 32 | ++peer->counter,
+                               .task = task,
+                               .attempt = attempt,
+                               .length = (uint32_t)length};
+    struct tn_err err = TN_ERR_INIT;
+    const struct tn_msg_info *info = tn_msg_info(kind);
+
+    if (info == NULL || length > info->max_body || tn_header_permit(&header, peer->config.channel, &err) != 0)
+        tn_fatal(3, "this process tries to send %s of %zu bytes to 0x%04x: %s", tn_msg_name(kind), length, destination,
+                 err.text);
+    return header;
+}
+
+void tn_peer_notify(struct tn_peer *peer, enum tn_msg_kind kind, uint16_t destination, uint64_t task, uint32_t attempt,
+                    const void *body, size_t length)
+{
+    struct tn_header header = new_header(peer, kind, destination, task, attempt, length);
+
+    send_message(peer, &header, NULL, 0, body, length);
+}
+
+uint64_t tn_peer_request(struct tn_peer *peer, enum tn_msg_kind kind, uint16_t destination, uint64_t task,
+                         uint32_t attempt, const void *body, size_t length, unsigned deadline_ms, tn_reply_cb *cb,
+                         void *arg)
+{
+    return tn_peer_request2(peer, kind, destination, task, attempt, NULL, 0, body, length, deadline_ms, cb, arg);
+}
+
+uint64_t tn_peer_request2(struct tn_peer *peer, enum tn_msg_kind kind, uint16_t destination, uint64_t task,
+                          uint32_t attempt, const void *prefix, size_t prefix_length, const void *body, size_t length,
+                          unsigned deadline_ms, tn_reply_cb *cb, void *arg)
+{
+    struct tn_header header = new_header(peer, kind, destination, task, attempt, prefix_length + length);
+    struct request *request = calloc(1, sizeof(*request));
+    uint64_t now = now_ms();
+
+    if (request != NULL)
+        request->body = malloc(prefix_length + length + 1);
+    if (request == NULL || request->body == NULL)
+        tn_fatal(3, "out of memory: %zu bytes for a %s request", length, tn_msg_name(kind));
+    request->header = header;
+    if (prefix_length > 0)
+        memcpy(request->body, prefix, prefix_length);
+    if (length > 0)
+        memcpy(request->body + prefix_length, body, length);
+    request->wait_ms = RESEND_FIRST_MS;
+    request->due_ms = now + RESEND_FIRST_MS;
+    request->deadline_ms = deadline_ms != 0 ? now + deadline_ms : 0;
+    request->cb = cb;
+    request->arg = arg;
+    TAILQ_INSERT_TAIL(&peer->requests, request, by_age);
+    LIST_INSERT_HEAD(&peer->buckets[header.sequence % BUCKETS], request, by_bucket);
+    if (peer->outstanding++ == 0) {
+        struct timeval tick = {TICK_MS / 1000, TICK_MS % 1000 * 1000};
+
+        event_add(peer->tick, &tick);
+    }
+    send_message(peer, &header, prefix, prefix_length, body, length);
+    return header.sequence;
+}
+
+static void request_free(struct tn_peer *peer, struct request *request)
+{
+    TAILQ_REMOVE(&peer->requests, request, by_age);
+    LIST_REMOVE(request, by_bucket);
+    free(request->body);
+    free(request);
+    if (--peer->outstanding == 0)
+        event_del(peer->tick);
+}
+
+static void request_resend(struct tn_peer *peer, struct request *request, uint64_t now)
+{
+    request->header.flags |= TN_MSG_FLAG_RESENT;
+    request->due_ms = now + request->wait_ms;
+    tn_debug("sends %s to 0x%04x again", tn_msg_name(request->header.kind), request->header.destination);
+    send_message(peer, &request->header, NULL, 0, request->body, request->header.length);
+}
+
+/* Requests that are due are sent again, but not while the queue is still full of what could not be sent at all. */
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    struct tn_peer *peer = arg;
+    uint64_t now = now_ms();
+    struct request *request = TAILQ_FIRST(&peer->requests);
+
+    while (request != NULL) {
+        struct request *next = TAILQ_NEXT(request, by_age);
+
+        if (request->deadline_ms != 0 && now >= request->deadline_ms) {
+            tn_reply_cb *cb = request->cb;
+            void *cb_arg = request->arg;
+
+            request_free(peer, request);
+            if (cb != NULL) {
+                cb(cb_arg, NULL);
+                return; /* the callback may have changed the list; the rest at the next tick */
+            }
+        } else if (now >= request->due_ms && peer->queued_bytes == 0) {
+            request->wait_ms = request->wait_ms * 2 > RESEND_MAX_MS ? RESEND_MAX_MS : request->wait_ms * 2;
+            request_resend(peer, request, now);
+        }
+        request = next;
+    }
+}
+
+void tn_peer_kick(struct tn_peer *peer, uint16_t address)
+{
+    struct request *request;
+    uint64_t now = now_ms();
+
+    TAILQ_FOREACH (request, &peer->requests, by_age) {
+        if (request->header.destination != address)
+            continue;
+        request->wait_ms = RESEND_FIRST_MS;
+        request_resend(peer, request, now);
+    }
+}
+
+void tn_peer_forget(struct tn_peer *peer, const void *arg)
+{
+    struct request *request = TAILQ_FIRST(&peer->requests);
+
+    while (request != NULL) {
+        struct request *next = TAILQ_NEXT(request, by_age);
+
+        if (request->arg == arg)
+            request_free(peer, request);
+        request = next;
+    }
+}
+
+/* ---- answering ---- */
+
+struct tn_msg_ref tn_msg_ref(const struct tn_msg *msg)
+{
+    return (struct tn_msg_ref){.kind = msg->header.kind,
+                               .source = msg->header.source,
+                               .sequence = msg->header.sequence,
+                               .task = msg->header.task,
+                               .attempt = msg->header.attempt};
+}
+
+void tn_peer_reply(struct tn_peer *peer, const struct tn_msg_ref *request, enum tn_msg_kind kind, const void *body,
+                   size_t length)
+{
+    tn_peer_reply2(peer, request, kind, NULL, 0, body, length);
+}
+
+void tn_peer_reply2(struct tn_peer *peer, const struct tn_msg_ref *request, enum tn_msg_kind kind, const void *prefix,
+                    size_t prefix_length, const void *body, size_t length)
+{
+    struct tn_header header =
+        new_header(peer, kind, request->source, request->task, request->attempt, prefix_length + length);
+
+    header.in_reply_to = request->sequence;
+    tn_seen_answered(peer->seen, request->source, request->sequence, kind, prefix_length == 0 ? body : NULL,
+                     prefix_length == 0 ? length : SIZE_MAX);
+    send_message(peer, &header, prefix, prefix_length, body, length);
+}
+
+void tn_peer_refuse(struct tn_peer *peer, const struct tn_msg_ref *request, const char *code, const char *fmt, ...)
+{
+    char text[2048];
+    cJSON *body = cJSON_CreateObject();
+    char *printed;
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    cJSON_AddStringToObject(body, "code", code);
+    cJSON_AddStringToObject(body, "text", text);
+    printed = cJSON_PrintUnformatted(body);
+    cJSON_Delete(body);
+    if (printed == NULL)
+        tn_fatal(3, "out of memory for a refusal");
+    tn_peer_reply(peer, request, TN_MSG_REFUSED, printed, strlen(printed));
+    free(printed);
+}
+
+/* ---- receiving ---- */
+
+static void take_reply(struct tn_peer *peer, const struct tn_msg *msg)
+{
+    struct request *request;
+
+    LIST_FOREACH (request, &peer->buckets[msg->header.in_reply_to % BUCKETS], by_bucket) {
+        const struct tn_msg_info *info;
+        tn_reply_cb *cb = request->cb;
+        void *arg = request->arg;
+
+        if (request->header.sequence != msg->header.in_reply_to)
+            continue;
+        info = tn_msg_info(request->header.kind);
+        if (msg->header.source != request->header.destination ||
+            (msg->header.kind != info->reply && msg->header.kind != TN_MSG_REFUSED)) {
+            tn_warn("%s from 0x%04x does not answer %s to 0x%04x; dropped", tn_msg_name(msg->header.kind),
+                    msg->header.source, info->name, request->header.destination);
+            return;
+        }
+        request_free(peer, request);
+        if (cb != NULL)
+            cb(arg, msg);
+        return;
+    }
+    /* The answer to a request that was sent twice: the first answer was enough. */
+}
+
+static void take_request(struct tn_peer *peer, const struct tn_msg *msg)
+{
+    struct tn_seen_answer answer;
+
+    switch (tn_seen_enter(peer->seen, msg->header.source, msg->header.sequence, &answer)) {
+    case TN_SEEN_NEW:
+        peer->config.on_message(peer->config.arg, peer, msg);
+        return;
+    case TN_SEEN_IN_PROGRESS:
+        return;
+    case TN_SEEN_ANSWERED: {
+        struct tn_header header = new_header(peer, (enum tn_msg_kind)answer.kind, msg->header.source, msg->header.task,
+                                             msg->header.attempt, answer.length);
+
+        header.in_reply_to = msg->header.sequence;
+        send_message(peer, &header, NULL, 0, answer.body, answer.length);
+        return;
+    }
+    case TN_SEEN_STALE:
+        tn_warn("%s from an earlier life of 0x%04x; dropped", tn_msg_name(msg->header.kind), msg->header.source);
+        return;
+    }
+}
+
+/* PEER_STATE {"address":N,"state":"up",...}: what waits for that peer is sent now, not at the next tick. */
+static void note_peer_state(struct tn_peer *peer, const struct tn_msg *msg)
+{
+    cJSON *body = cJSON_ParseWithLength((const char *)msg->body, msg->header.length);
+    const cJSON *address = cJSON_GetObjectItemCaseSensitive(body, "address");
+    const cJSON *state = cJSON_GetObjectItemCaseSensitive(body, "state");
+
+    if (cJSON_IsNumber(address) && cJSON_IsString(state) && strcmp(state->valuestring, "up") == 0)
+        tn_peer_kick(peer, (uint16_t)address->valueint);
+    cJSON_Delete(body);
+}
+
+static void take_message(struct tn_peer *peer, const uint8_t *message, size_t size)
+{
+    struct tn_msg msg;
+    struct tn_err err = TN_ERR_INIT;
+    const struct tn_msg_info *info;
+
+    if (tn_header_decode(message, size, &msg.header, &err) != 0 ||
+        tn_header_permit(&msg.header, peer->config.channel, &err) != 0) {
+        tn_warn("dropped a message: %s", err.text);
+        return;
+    }
+    if (msg.header.destination != peer->config.self ||
+        (peer->config.remote != 0 && msg.header.source != peer->config.remote)) {
+        tn_warn("dropped %s from 0x%04x to 0x%04x: not for this socket", tn_msg_name(msg.header.kind),
+                msg.header.source, msg.header.destination);
+        return;
+    }
+    msg.body = message + TN_HEADER_SIZE;
+    info = tn_msg_info(msg.header.kind);
+    if (msg.header.in_reply_to != 0) {
+        take_reply(peer, &msg);
+    } else if (info->reply != TN_MSG_NONE) {
+        take_request(peer, &msg);
+    } else {
+        if (msg.header.kind == TN_MSG_PEER_STATE)
+            note_peer_state(peer, &msg);
+        peer->config.on_message(peer->config.arg, peer, &msg);
+    }
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct tn_peer *peer = arg;
+    struct tn_err err = TN_ERR_INIT;
+
+    /* The descriptor stays readable while more is there. Activating an event from here instead would keep libevent in its
+     * queue of active events and starve every other descriptor. */
+    for (int i = 0; i < RECEIVE_CAP; i++) {
+        void *message;
+        size_t size;
+        int got = peer->config.transport->receive(peer->endpoint, &message, &size, &err);
+
+        if (got < 0)
+            tn_warn("%s", err.text);
+        if (got <= 0)
+            return;
+        take_message(peer, message, size);
+        peer->config.transport->release(message);
+    }
+}
+
+/* ---- life ---- */
+
+struct tn_peer *tn_peer_open(const struct tn_peer_config *config, struct tn_err *err)
+{
+    struct tn_peer *peer = calloc(1, sizeof(*peer));
+
+    if (peer == NULL || (peer->seen = tn_seen_new()) == NULL) {
+        free(peer);
+        tn_err_set(err, TN_ERR_SYSTEM, "out of memory for a peer");
+        return NULL;
+    }
+    peer->config = *config;
+    TAILQ_INIT(&peer->requests);
+    STAILQ_INIT(&peer->queue);
+    peer->endpoint = config->transport->open(config->url, config->mode, err);
+    if (peer->endpoint == NULL) {
+        tn_seen_free(peer->seen);
+        free(peer);
+        return NULL;
+    }
+    peer->readable = event_new(config->base, config->transport->receive_fd(peer->endpoint), EV_READ | EV_PERSIST,
+                               on_readable, peer);
+    /* nanomsg signals "may send" by making its descriptor readable. */
+    peer->writable =
+        event_new(config->base, config->transport->send_fd(peer->endpoint), EV_READ | EV_PERSIST, on_writable, peer);
+    peer->tick = event_new(config->base, -1, EV_PERSIST, on_tick, peer);
+    if (peer->readable == NULL || peer->writable == NULL || peer->tick == NULL)
+        tn_fatal(3, "out of memory for the events of %s", config->url);
+    event_add(peer->readable, NULL);
+    return peer;
+}
+
+void tn_peer_close(struct tn_peer *peer)
+{
+    struct frame *frame;
+
+    if (peer == NULL)
+        return;
+    while (!TAILQ_EMPTY(&peer->requests))
+        request_free(peer, TAILQ_FIRST(&peer->requests));
+    event_free(peer->readable);
+    event_free(peer->writable);
+    event_free(peer->tick);
+    while ((frame = STAILQ_FIRST(&peer->queue)) != NULL) {
+        STAILQ_REMOVE_HEAD(&peer->queue, next);
+        peer->config.transport->release(frame->message);
+        free(frame);
+    }
+    peer->config.transport->close(peer->endpoint);
+    tn_seen_free(peer->seen);
+    free(peer);
+}
+
+size_t tn_peer_outstanding(const struct tn_peer *peer)
+{
+    return peer->outstanding;
+}
+
+size_t tn_peer_queued_bytes(const struct tn_peer *peer)
+{
+    return peer->queued_bytes;
+}
