@@ -144,36 +144,85 @@ static const struct tn_confine_call file_calls[] = {
 };
 
 static const struct tn_confine_call network_calls[] = {
-    {"socket", "every family"}, {"socketpair", "libcurl wakes itself"},
-    {"bind", "resolver"},       {"listen", "servers"},
-    {"sendmmsg", "resolver"},   {"recvmmsg", "resolver"},
-    {"pipe2", "libcurl"},       {"uname", "resolver"},
+    {"socket", "every family"},
+    {"socketpair", "libcurl wakes itself"},
+    {"bind", "resolver"},
+    {"listen", "servers"},
+    {"sendmmsg", "resolver"},
+    {"recvmmsg", "resolver"},
+    {"pipe2", "libcurl"},
+    {"uname", "resolver"},
     {NULL, NULL},
 };
 
 /* LeakSanitizer stops the world with clone and ptrace; the rest is for its reports. */
 static const struct tn_confine_call sanitizer_calls[] = {
-    {"clone", "LeakSanitizer"},     {"ptrace", "LeakSanitizer"},       {"wait4", "LeakSanitizer"},
-    {"prctl", "LeakSanitizer"},     {"process_vm_readv", "reports"},   {"openat", "reports"},
-    {"open", "reports"},            {"fstat", "reports"},              {"newfstatat", "reports"},
-    {"stat", "reports"},            {"lseek", "reports"},              {"readlink", "reports"},
-    {"readlinkat", "reports"},      {"getdents64", "threads' list"},   {"getppid", "LeakSanitizer"},
-    {"sched_getaffinity", "start"}, {"getrlimit", "stack size"},       {"prlimit64", "stack size"},
-    {"pipe2", "reports"},           {"pipe", "reports"},               {"dup2", "reports"},
-    {"getuid", "reports"},          {"geteuid", "reports"},            {"uname", "reports"},
-    {"mincore", "reports"},         {"access", "reports"},             {"getcwd", "reports"},
-    {"kill", "LeakSanitizer"},      {"arch_prctl", "threads"},         {"gettimeofday", "reports"},
+    {"clone", "LeakSanitizer"},
+    {"ptrace", "LeakSanitizer"},
+    {"wait4", "LeakSanitizer"},
+    {"prctl", "LeakSanitizer"},
+    {"process_vm_readv", "reports"},
+    {"openat", "reports"},
+    {"open", "reports"},
+    {"fstat", "reports"},
+    {"newfstatat", "reports"},
+    {"stat", "reports"},
+    {"lseek", "reports"},
+    {"readlink", "reports"},
+    {"readlinkat", "reports"},
+    {"getdents64", "threads' list"},
+    {"getdents", "threads' list"},
+    {"getppid", "LeakSanitizer"},
+    {"sched_getaffinity", "start"},
+    {"getrlimit", "stack size"},
+    {"prlimit64", "stack size"},
+    {"pipe2", "reports"},
+    {"pipe", "reports"},
+    {"dup2", "reports"},
+    {"getuid", "reports"},
+    {"geteuid", "reports"},
+    {"uname", "reports"},
+    {"mincore", "reports"},
+    {"access", "reports"},
+    {"getcwd", "reports"},
+    {"kill", "LeakSanitizer"},
+    {"arch_prctl", "threads"},
+    {"gettimeofday", "reports"},
     {NULL, NULL},
 };
 
 /* No program of ours has an honest use for these: whoever calls them is not our code any more. */
 static const char *const deadly_calls[] = {
-    "ptrace",          "process_vm_readv", "process_vm_writev", "mount",       "umount2",
-    "move_mount",      "fsopen",           "open_tree",         "pivot_root",  "bpf",
-    "keyctl",          "add_key",          "request_key",       "kexec_load",  "kexec_file_load",
-    "init_module",     "finit_module",     "delete_module",     "userfaultfd", "perf_event_open",
-    "io_uring_setup",  "io_uring_enter",   "io_uring_register", "setns",       "open_by_handle_at",
-    "kcmp",            "pidfd_getfd",      "swapon",            "reboot",      "acct",
+    "ptrace",
+    "process_vm_readv",
+    "process_vm_writev",
+    "mount",
+    "umount2",
+    "move_mount",
+    "fsopen",
+    "open_tree",
+    "pivot_root",
+    "bpf",
+    "keyctl",
+    "add_key",
+    "request_key",
+    "kexec_load",
+    "kexec_file_load",
+    "init_module",
+    "finit_module",
+    "delete_module",
+    "userfaultfd",
+    "perf_event_open",
+    "io_uring_setup",
+    "io_uring_enter",
+    "io_uring_register",
+    "setns",
+    "open_by_handle_at",
+    "kcmp",
+    "pidfd_getfd",
+    "swapon",
+    "reboot",
+    "acct",
 };
 
 const struct tn_confine_call *tn_confine_base(void)
@@ -231,8 +280,8 @@ enum {
     LL_TRUNCATE = 1 << 14,    /* 3 */
     LL_IOCTL_DEV = 1 << 15,   /* 5 */
     LL_OF_FILES = LL_EXECUTE | LL_WRITE_FILE | LL_READ_FILE | LL_TRUNCATE | LL_IOCTL_DEV,
-    LL_NET_TCP = 3,           /* 4: bind and connect */
-    LL_SCOPES = 3,            /* 6: abstract sockets and signals of others */
+    LL_NET_TCP = 3, /* 4: bind and connect */
+    LL_SCOPES = 3,  /* 6: abstract sockets and signals of others */
 };
 
 static struct landlock_ruleset landlock_rules(const struct tn_confine_profile *profile, int abi)

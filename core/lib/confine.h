@@ -1,8 +1,8 @@
 /* Confinement that a process puts on itself: no_new_privs, Landlock for its files, a seccomp allowlist for its calls.
  *
  * Order in a main(): read the configuration, tn_confine_files(), open the sockets (the first nanomsg socket starts a
- * thread, and Landlock binds only the calling thread and those it starts later), tn_confine_syscalls() (which covers all
- * threads), announce ready with the text, dispatch. A profile is static data beside the program, one reason a line:
+ * thread, and Landlock binds only the calling thread and those it starts later), tn_confine_syscalls() (which covers
+ * all threads), announce ready with the text, dispatch. A profile is static data beside the program, one reason a line:
  *
  *     static const struct tn_confine_call calls[] = {{"mkdir", "a folder for each socket"}, {NULL, NULL}};
  *     const struct tn_confine_path paths[] = {{service.state_dir, true}};
@@ -31,7 +31,8 @@ struct tn_confine_call {
     const char *why;
 };
 
-/* Calls that go together, besides the base: what a process with libevent and nanomsg needs once its sockets are open. */
+/* Calls that go together, besides the base: what a process with libevent and nanomsg needs once its sockets are open.
+ */
 enum tn_confine_group {
     TN_CONFINE_FILES = 1,   /* open, read, write, name, remove and sync files (Landlock says which) */
     TN_CONFINE_NETWORK = 2, /* sockets of every family; without it only Unix sockets, and Landlock forbids TCP */
