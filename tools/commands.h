@@ -1,0 +1,11 @@
+/* The subcommands of `tenon`. Each gets its words (`argv[0]` is its own name) and returns the exit code. */
+#ifndef TN_TOOLS_COMMANDS_H
+#define TN_TOOLS_COMMANDS_H
+
+/* Exit codes: DESIGN.md, "The command". */
+enum { EXIT_SUCCEEDED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INSTALLATION = 3, EXIT_INTERRUPTED = 130 };
+
+int command_run(int argc, char **argv);
+int command_config(int argc, char **argv);
+
+#endif

@@ -1,0 +1,29 @@
+/* The folders of one run: its state, the store that a user's runs share, and the run folder with the sockets. */
+#ifndef TN_TOOLS_FOLDERS_H
+#define TN_TOOLS_FOLDERS_H
+
+#include "core/lib/err.h"
+
+#include <stdbool.h>
+
+/* Strings are owned. */
+struct folders {
+    char *store;
+    char *state; /* of this run */
+    char *run;
+    char *name; /* "20260102T030405Z-1a2b": the state folder's last part, and the installation's id */
+    bool keep_state;
+    int state_lock; /* held as long as the run lasts */
+    int run_lock;
+};
+
+/* Makes them. `keep_state` false: the state lies in the run folder and goes with it. Old runs and what a killed run
+ * left in the run folders are removed first. */
+int folders_make(struct folders *folders, bool keep_state, struct tn_err *err) TN_MUST_CHECK;
+/* Removes the run folder; the state stays unless it is not to be kept. */
+void folders_close(struct folders *folders);
+
+/* The folder that the services' programs lie in (core/kernel/tenond is below it); the caller frees it. */
+char *folders_programs(struct tn_err *err);
+
+#endif
