@@ -16,6 +16,7 @@ enum {
     RESEND_FIRST_MS = 1000, /* doubled up to RESEND_MAX_MS */
     RESEND_MAX_MS = 8000,
     TICK_MS = 250, /* how often unanswered requests are looked at, while there are any */
+    SILENT_MS = 5000, /* without any message while a request waits: the connection is made anew */
 };
 
 struct request {
@@ -38,6 +39,7 @@ struct frame {
 
 struct tn_peer {
     struct tn_peer_config config;
+    char *url; /* owned */
     struct tn_endpoint *endpoint;
     struct event *readable;
     struct event *writable;
@@ -48,6 +50,9 @@ struct tn_peer {
     size_t outstanding;
     STAILQ_HEAD(, frame) queue;
     size_t queued_bytes;
+    uint64_t heard_ms; /* when anything arrived, or the endpoint was opened */
+    bool blocked;      /* the queue cannot be sent now */
+    uint32_t remote_life; /* as tn_peer_note_life() heard it; 0: never */
     struct tn_seen *seen;
 };
 
@@ -61,6 +66,19 @@ static uint64_t now_ms(void)
 
 /* ---- sending ---- */
 
+static bool may_reconnect(const struct tn_peer *peer)
+{
+    return peer->config.mode == TN_ENDPOINT_CONNECT && peer->config.transport->was_broken(peer->endpoint);
+}
+
+static void start_tick(struct tn_peer *peer)
+{
+    struct timeval tick = {TICK_MS / 1000, TICK_MS % 1000 * 1000};
+
+    if (!event_pending(peer->tick, EV_TIMEOUT, NULL))
+        event_add(peer->tick, &tick);
+}
+
 static void flush_queue(struct tn_peer *peer)
 {
     struct tn_err err = TN_ERR_INIT;
@@ -70,9 +88,14 @@ static void flush_queue(struct tn_peer *peer)
         int sent = peer->config.transport->send(peer->endpoint, frame->message, &err);
 
         if (sent == 0) {
+            peer->blocked = true;
+            start_tick(peer);
+            if (may_reconnect(peer)) /* from the loop, for the caller is using the queue */
+                event_active(peer->tick, EV_TIMEOUT, 0);
             event_add(peer->writable, NULL);
             return;
         }
+        peer->blocked = false;
         if (sent < 0) {
             tn_warn("%s; the message is dropped", err.text);
             peer->config.transport->release(frame->message);
@@ -170,9 +193,8 @@ uint64_t tn_peer_request2(struct tn_peer *peer, enum tn_msg_kind kind, uint16_t 
     TAILQ_INSERT_TAIL(&peer->requests, request, by_age);
     LIST_INSERT_HEAD(&peer->buckets[header.sequence % BUCKETS], request, by_bucket);
     if (peer->outstanding++ == 0) {
-        struct timeval tick = {TICK_MS / 1000, TICK_MS % 1000 * 1000};
-
-        event_add(peer->tick, &tick);
+        peer->heard_ms = now; /* nothing was to be heard before */
+        start_tick(peer);
     }
     send_message(peer, &header, prefix, prefix_length, body, length);
     return header.sequence;
@@ -184,7 +206,7 @@ static void request_free(struct tn_peer *peer, struct request *request)
     LIST_REMOVE(request, by_bucket);
     free(request->body);
     free(request);
-    if (--peer->outstanding == 0)
+    if (--peer->outstanding == 0 && !peer->blocked)
         event_del(peer->tick);
 }
 
@@ -196,6 +218,37 @@ static void request_resend(struct tn_peer *peer, struct request *request, uint64
     send_message(peer, &request->header, NULL, 0, request->body, request->header.length);
 }
 
+static int open_endpoint(struct tn_peer *peer, struct tn_err *err);
+static void leave_endpoint(struct tn_peer *peer);
+
+/* nanomsg connects again by itself, but a PAIR whose other end died can take its dead connection for a living one and
+ * then refuses every new one, for good. A fresh socket never does. What was in flight is lost, and sent again. */
+void tn_peer_reconnect(struct tn_peer *peer)
+{
+    struct tn_endpoint *old = peer->endpoint;
+    struct tn_err err = TN_ERR_INIT;
+    struct request *request;
+
+    if (peer->config.mode != TN_ENDPOINT_CONNECT)
+        return;
+    leave_endpoint(peer);
+    if (open_endpoint(peer, &err) != 0)
+        tn_fatal(3, "%s", err.text);
+    /* Only now: with its last socket nanomsg's thread ends, and a confined process may start no other. */
+    peer->config.transport->close(old);
+    TAILQ_FOREACH (request, &peer->requests, by_age)
+        request_resend(peer, request, now_ms());
+}
+
+void tn_peer_note_life(struct tn_peer *peer, uint32_t life)
+{
+    if (peer->remote_life != 0 && life != peer->remote_life)
+        tn_peer_reconnect(peer);
+    else
+        tn_peer_kick(peer, peer->config.remote);
+    peer->remote_life = life;
+}
+
 /* Requests that are due are sent again, but not while the queue is still full of what could not be sent at all. */
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
@@ -203,6 +256,15 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     uint64_t now = now_ms();
     struct request *request = TAILQ_FIRST(&peer->requests);
 
+    if (peer->outstanding == 0 && !peer->blocked) {
+        event_del(peer->tick);
+        return;
+    }
+    if ((peer->blocked && may_reconnect(peer)) ||
+        (peer->config.mode == TN_ENDPOINT_CONNECT && peer->outstanding > 0 && now - peer->heard_ms >= SILENT_MS)) {
+        tn_peer_reconnect(peer);
+        return;
+    }
     while (request != NULL) {
         struct request *next = TAILQ_NEXT(request, by_age);
 
@@ -408,12 +470,48 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
             tn_warn("%s", err.text);
         if (got <= 0)
             return;
+        peer->heard_ms = now_ms();
         take_message(peer, message, size);
         peer->config.transport->release(message);
     }
 }
 
 /* ---- life ---- */
+
+static int open_endpoint(struct tn_peer *peer, struct tn_err *err)
+{
+    const struct tn_peer_config *config = &peer->config;
+
+    peer->endpoint = config->transport->open(peer->url, config->mode, err);
+    if (peer->endpoint == NULL)
+        return -1;
+    peer->readable = event_new(config->base, config->transport->receive_fd(peer->endpoint), EV_READ | EV_PERSIST,
+                               on_readable, peer);
+    /* nanomsg signals "may send" by making its descriptor readable. */
+    peer->writable =
+        event_new(config->base, config->transport->send_fd(peer->endpoint), EV_READ | EV_PERSIST, on_writable, peer);
+    if (peer->readable == NULL || peer->writable == NULL)
+        tn_fatal(3, "out of memory for the events of %s", peer->url);
+    event_add(peer->readable, NULL);
+    peer->heard_ms = now_ms();
+    return 0;
+}
+
+/* Its events and its queue. Closing the endpoint, which closes their descriptors, is for the caller, afterwards. */
+static void leave_endpoint(struct tn_peer *peer)
+{
+    struct frame *frame;
+
+    event_free(peer->readable);
+    event_free(peer->writable);
+    while ((frame = STAILQ_FIRST(&peer->queue)) != NULL) {
+        STAILQ_REMOVE_HEAD(&peer->queue, next);
+        peer->config.transport->release(frame->message);
+        free(frame);
+    }
+    peer->queued_bytes = 0;
+    peer->blocked = false;
+}
 
 struct tn_peer *tn_peer_open(const struct tn_peer_config *config, struct tn_err *err)
 {
@@ -427,42 +525,31 @@ struct tn_peer *tn_peer_open(const struct tn_peer_config *config, struct tn_err 
     peer->config = *config;
     TAILQ_INIT(&peer->requests);
     STAILQ_INIT(&peer->queue);
-    peer->endpoint = config->transport->open(config->url, config->mode, err);
-    if (peer->endpoint == NULL) {
+    peer->url = strdup(config->url);
+    peer->tick = event_new(config->base, -1, EV_PERSIST, on_tick, peer);
+    if (peer->url == NULL || peer->tick == NULL)
+        tn_fatal(3, "out of memory for %s", config->url);
+    if (open_endpoint(peer, err) != 0) {
+        event_free(peer->tick);
         tn_seen_free(peer->seen);
+        free(peer->url);
         free(peer);
         return NULL;
     }
-    peer->readable = event_new(config->base, config->transport->receive_fd(peer->endpoint), EV_READ | EV_PERSIST,
-                               on_readable, peer);
-    /* nanomsg signals "may send" by making its descriptor readable. */
-    peer->writable =
-        event_new(config->base, config->transport->send_fd(peer->endpoint), EV_READ | EV_PERSIST, on_writable, peer);
-    peer->tick = event_new(config->base, -1, EV_PERSIST, on_tick, peer);
-    if (peer->readable == NULL || peer->writable == NULL || peer->tick == NULL)
-        tn_fatal(3, "out of memory for the events of %s", config->url);
-    event_add(peer->readable, NULL);
     return peer;
 }
 
 void tn_peer_close(struct tn_peer *peer)
 {
-    struct frame *frame;
-
     if (peer == NULL)
         return;
     while (!TAILQ_EMPTY(&peer->requests))
         request_free(peer, TAILQ_FIRST(&peer->requests));
-    event_free(peer->readable);
-    event_free(peer->writable);
-    event_free(peer->tick);
-    while ((frame = STAILQ_FIRST(&peer->queue)) != NULL) {
-        STAILQ_REMOVE_HEAD(&peer->queue, next);
-        peer->config.transport->release(frame->message);
-        free(frame);
-    }
+    leave_endpoint(peer);
     peer->config.transport->close(peer->endpoint);
+    event_free(peer->tick);
     tn_seen_free(peer->seen);
+    free(peer->url);
     free(peer);
 }
 

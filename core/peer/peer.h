@@ -8,6 +8,8 @@
  * attempt, id) and its handler is idempotent in these names.
  * A *notice* is a message whose kind has none. It may be lost.
  *
+ * A connection that has gone deaf is made anew: see tn_peer_reconnect().
+ *
  * Messages can arrive out of order after a reconnect; who needs order sends the next request from the callback of the last.
  * Everything runs in one libevent loop; nothing blocks; not thread-safe. */
 #ifndef TN_PEER_H
@@ -86,6 +88,12 @@ struct tn_msg_ref tn_msg_ref(const struct tn_msg *msg);
 void tn_peer_forget(struct tn_peer *peer, const void *arg);
 /* Sends all unanswered requests to `address` again now. Done by itself when PEER_STATE says "up". */
 void tn_peer_kick(struct tn_peer *peer, uint16_t address);
+/* Makes the connection anew and sends all unanswered requests again. Done by itself when a request has waited for five
+ * seconds in which nothing at all arrived. Only for TN_ENDPOINT_CONNECT. */
+void tn_peer_reconnect(struct tn_peer *peer);
+/* PEER_STATE said that the one process at the other end of a data socket is up in this life: a new life means a new
+ * connection, the life that was known only that what waits is sent now. */
+void tn_peer_note_life(struct tn_peer *peer, uint32_t life);
 /* Unanswered requests to all, and bytes waiting to be sent; for flow control and for ending in order. */
 size_t tn_peer_outstanding(const struct tn_peer *peer);
 size_t tn_peer_queued_bytes(const struct tn_peer *peer);

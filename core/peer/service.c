@@ -99,11 +99,23 @@ int tn_service_open_bus(struct tn_service *service, tn_message_cb *on_message, v
     return service->bus != NULL ? 0 : -1;
 }
 
+static void on_beat_heard(void *arg, const struct tn_msg *reply)
+{
+    struct tn_service *service = arg;
+
+    service->beating = false;
+}
+
 static void on_heartbeat(evutil_socket_t fd, short what, void *arg)
 {
     struct tn_service *service = arg;
 
-    tn_peer_notify(service->bus, TN_MSG_HEARTBEAT, TN_ADDRESS(TN_ROLE_KERNEL, 0), 0, 0, NULL, 0);
+    /* A request, so that a bus that has gone deaf is noticed (tn_peer_reconnect). An unanswered one repeats itself. */
+    if (service->beating)
+        return;
+    service->beating = true;
+    tn_peer_request(service->bus, TN_MSG_HEARTBEAT, TN_ADDRESS(TN_ROLE_KERNEL, 0), 0, 0, NULL, 0, 0, on_beat_heard,
+                    service);
 }
 
 void tn_service_ready(struct tn_service *service, const char *confinement)

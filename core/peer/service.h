@@ -34,6 +34,7 @@ struct tn_service {
     void *arg;
     struct event *term;      /* owned */
     struct event *heartbeat; /* owned */
+    bool beating;            /* a heartbeat is not answered yet */
 };
 
 /* Reads the environment and makes the loop; fails if something is missing. Opens no socket yet, so that Landlock can come

@@ -107,6 +107,19 @@ static int ipc_send_fd(struct tn_endpoint *endpoint)
     return endpoint->send_fd;
 }
 
+/* nanomsg 1.1.5 reads up to 2 KiB ahead into a buffer of the connecting endpoint and does not empty it when the connection
+ * breaks. If the other end died under load, the rest is taken for the next connection's greeting, which fails, eight bytes
+ * at each try: a minute or for ever. Only a new socket begins with an empty buffer. */
+static bool ipc_was_broken(struct tn_endpoint *endpoint)
+{
+    static const int losses[] = {NN_STAT_BROKEN_CONNECTIONS, NN_STAT_DROPPED_CONNECTIONS, NN_STAT_CONNECT_ERRORS};
+
+    for (size_t i = 0; i < sizeof(losses) / sizeof(losses[0]); i++)
+        if (nn_get_statistic(endpoint->socket, losses[i]) > 0)
+            return true;
+    return false;
+}
+
 static void *ipc_allocate(size_t size)
 {
     return nn_allocmsg(size, 0);
@@ -145,6 +158,7 @@ const struct tn_transport tn_transport_ipc = {
     .close = ipc_close,
     .receive_fd = ipc_receive_fd,
     .send_fd = ipc_send_fd,
+    .was_broken = ipc_was_broken,
     .allocate = ipc_allocate,
     .release = ipc_release,
     .send = ipc_send,
