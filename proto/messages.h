@@ -54,7 +54,7 @@ enum tn_role {
     M(REFUSED, 2, BUS, TN_PEERS | TN_K | TN_B, TN_PEERS | TN_K | TN_B, TN_KIB(64), NONE, "not done: code and text")    \
     /* supervision */                                                                                                  \
     M(READY, 10, BUS, TN_WORKERS | TN_B, TN_K, TN_KIB(4), ACK, "start-up is over; says what confinement is applied")   \
-    M(HEARTBEAT, 11, BUS, TN_WORKERS | TN_B, TN_K, 0, NONE, "the sender's loop turns")                                 \
+    M(HEARTBEAT, 11, BUS, TN_WORKERS | TN_B, TN_K, 0, ACK, "the sender's loop turns")                                  \
     M(PEER_ADD, 12, BUS, TN_K, TN_B, TN_KIB(4), ACK, "bind a socket for this address and life")                        \
     M(PEER_STATE, 13, BUS, TN_K | TN_B, TN_PEERS | TN_B, TN_KIB(4), NONE, "a peer is up, down or given up")            \
     M(PROGRAM_START, 14, BUS, TN_X, TN_K, TN_KIB(256), PROGRAM_STARTED, "start a program that the manifest names")     \

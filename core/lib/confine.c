@@ -41,6 +41,7 @@ static const struct tn_confine_call base_calls[] = {
     {"epoll_pwait", "the same on arm64 and newer libraries"},
     {"epoll_pwait2", "the same on newer libraries"},
     {"eventfd2", "nanomsg: a new socket's descriptors"},
+    {"epoll_create1", "nanomsg: its thread begins anew after its last socket was closed"},
     {"timerfd_create", "libevent timers"},
     {"timerfd_settime", "libevent timers"},
     {"poll", "nanomsg: waits on an eventfd"},

@@ -1,0 +1,42 @@
+/* What an executor's folder says of it: manifest.json.
+ *
+ *     {"name": "machine",                      [a-z0-9-]+, at most 32; one executor of that name
+ *      "program": "tenon-executor-machine",    relative to the manifest's folder
+ *      "kinds": ["machine"],
+ *      "environment": ["DOCKER_HOST"],         variables of tenond's environment that it gets, too
+ *      "programs": {"agent": {"program": "../agent/tenon-agent"}}}   what tenond starts for it on request
+ *
+ * Unknown members are refused by name: a mistyped one would silently do nothing. */
+#ifndef TN_KERNEL_MANIFEST_H
+#define TN_KERNEL_MANIFEST_H
+
+#include "core/lib/err.h"
+
+#include <stddef.h>
+
+enum { TN_MANIFEST_BYTES_MAX = 65536, TN_MANIFEST_ITEMS_MAX = 64, TN_MANIFESTS_MAX = 64 };
+
+struct tn_manifest_program {
+    char *name; /* owned */
+    char *path; /* owned; absolute, or as the folder was given */
+};
+
+struct tn_manifest {
+    char *name;                               /* owned */
+    char *program;                            /* owned; path */
+    char *environment[TN_MANIFEST_ITEMS_MAX]; /* owned */
+    size_t environment_count;
+    struct tn_manifest_program programs[TN_MANIFEST_ITEMS_MAX];
+    size_t program_count;
+};
+
+/* Reads one. The error names the file and the member. The caller frees with tn_manifest_free(). */
+struct tn_manifest *tn_manifest_read(const char *file, struct tn_err *err) TN_MUST_CHECK;
+/* Parses text that lies in `folder`; `file` is for errors. */
+struct tn_manifest *tn_manifest_parse(const char *text, size_t length, const char *folder, const char *file,
+                                      struct tn_err *err) TN_MUST_CHECK;
+void tn_manifest_free(struct tn_manifest *manifest);
+/* The path of a program that the manifest names, or NULL. */
+const char *tn_manifest_program_path(const struct tn_manifest *manifest, const char *name);
+
+#endif

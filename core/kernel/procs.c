@@ -1,0 +1,140 @@
+#include "core/kernel/procs.h"
+#include "core/lib/cleanup.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct proc {
+    pid_t pid;
+    pid_t parent;
+    bool found;
+};
+
+static ssize_t read_file(const char *path, char *out, size_t size)
+{
+    auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t used = 0;
+
+    while (fd >= 0 && (size_t)used + 1 < size) {
+        ssize_t got = read(fd, out + used, size - 1 - (size_t)used);
+
+        if (got <= 0)
+            break;
+        used += got;
+    }
+    out[used] = '\0';
+    return fd >= 0 ? used : -1;
+}
+
+/* Parent and start time from /proc/PID/stat: fields 4 and 22; the name before them may hold anything. */
+static bool read_stat(pid_t pid, pid_t *parent, uint64_t *start)
+{
+    char path[64];
+    char text[1024];
+    const char *after;
+    char state;
+    int ppid;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    if (read_file(path, text, sizeof(text)) <= 0 || (after = strrchr(text, ')')) == NULL)
+        return false;
+    if (sscanf(after + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64, &state,
+               &ppid, start) != 3)
+        return false;
+    *parent = ppid;
+    return state != 'Z' && state != 'X';
+}
+
+uint64_t tn_procs_start_time(pid_t pid)
+{
+    pid_t parent;
+    uint64_t start;
+
+    return read_stat(pid, &parent, &start) ? start : 0;
+}
+
+static struct proc *read_all(size_t *count)
+{
+    auto_dir DIR *dir = opendir("/proc");
+    struct proc *procs = calloc(TN_PROCS_MAX, sizeof(*procs));
+    struct dirent *entry;
+    uint64_t start;
+
+    *count = 0;
+    while (dir != NULL && procs != NULL && *count < TN_PROCS_MAX && (entry = readdir(dir)) != NULL) {
+        struct proc *proc = &procs[*count];
+
+        proc->pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (proc->pid > 0 && read_stat(proc->pid, &proc->parent, &start))
+            (*count)++;
+    }
+    return procs;
+}
+
+void tn_procs_children(void (*cb)(void *arg, pid_t child), void *arg)
+{
+    char path[64];
+    char text[65536];
+    char *at = text;
+    pid_t parent;
+    uint64_t start;
+
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+    if (read_file(path, text, sizeof(text)) < 0) { /* kernels without CONFIG_PROC_CHILDREN */
+        auto_free struct proc *procs = NULL;
+        size_t count;
+
+        procs = read_all(&count);
+        for (size_t i = 0; i < count; i++)
+            if (procs[i].parent == getpid())
+                cb(arg, procs[i].pid);
+        return;
+    }
+    for (;;) {
+        char *end;
+        pid_t pid = (pid_t)strtol(at, &end, 10);
+
+        if (end == at)
+            return;
+        at = end;
+        if (read_stat(pid, &parent, &start))
+            cb(arg, pid);
+    }
+}
+
+void tn_procs_descendants(pid_t root, void (*cb)(void *arg, pid_t pid), void *arg)
+{
+    auto_free struct proc *procs = NULL;
+    size_t count;
+    bool more = true;
+
+    procs = read_all(&count);
+    while (more) {
+        more = false;
+        for (size_t i = 0; i < count; i++) {
+            bool below = procs[i].parent == root;
+
+            for (size_t j = 0; !below && !procs[i].found && j < count; j++)
+                below = procs[j].found && procs[j].pid == procs[i].parent;
+            if (below && !procs[i].found)
+                more = procs[i].found = true;
+        }
+    }
+    for (size_t i = 0; i < count; i++)
+        if (procs[i].found)
+            cb(arg, procs[i].pid);
+}
+
+bool tn_procs_in_cgroup(pid_t pid, const char *part)
+{
+    char path[64];
+    char text[8192];
+
+    snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
+    return read_file(path, text, sizeof(text)) > 0 && strstr(text, part) != NULL;
+}

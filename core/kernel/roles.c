@@ -1,0 +1,33 @@
+#include "core/kernel/roles.h"
+
+/* Sanitizers make a process several times slower, and its machine busier. */
+#ifdef TN_SANITIZED
+enum { SLOWER = 4 };
+#else
+enum { SLOWER = 1 };
+#endif
+
+enum { READY_MS = 10000 * SLOWER, HEARTBEAT_MS = 15000 * SLOWER };
+
+static const struct tn_role_row rows[] = {
+    {TN_ROLE_BUS, "bus", "core/kernel/tenon-bus", true, READY_MS, HEARTBEAT_MS, 2000 * SLOWER, 2},
+    {TN_ROLE_SCHEDULER, "scheduler", "core/scheduler/tenon-scheduler", true, READY_MS, HEARTBEAT_MS, 5000 * SLOWER, 1},
+    {TN_ROLE_COMPILER, "compiler", "core/compiler/tenon-compiler", true, READY_MS, HEARTBEAT_MS, 5000 * SLOWER, 1},
+    {TN_ROLE_OUTPUT, "output", "core/output/tenon-output", true, READY_MS, HEARTBEAT_MS, 5000 * SLOWER, 1},
+    /* Executors release what they hold (in a private run) while the others still answer. */
+    {TN_ROLE_EXECUTOR, "executor", NULL, false, READY_MS, HEARTBEAT_MS, 20000 * SLOWER, 0},
+};
+
+const struct tn_role_row *tn_roles(size_t *count)
+{
+    *count = sizeof(rows) / sizeof(rows[0]);
+    return rows;
+}
+
+const struct tn_role_row *tn_role_row(enum tn_role role)
+{
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (rows[i].role == role)
+            return &rows[i];
+    return NULL;
+}

@@ -1,0 +1,81 @@
+#include "core/kernel/worker.h"
+#include "core/kernel/spawn.h"
+#include "core/lib/cleanup.h"
+#include "core/lib/fs.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+/* Of our own environment, what every process gets. None of it is secret. */
+static const char *const passed[] = {
+    "PATH",          "HOME",          "USER",           "LANG",           "LC_ALL",          "TZ",
+    "TMPDIR",        "TENON_LOG",     "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+#ifdef TN_SANITIZED
+    "ASAN_OPTIONS",  "UBSAN_OPTIONS", "LSAN_OPTIONS",
+#endif
+};
+
+enum { OWN_VARIABLES = 16, PASSED = sizeof(passed) / sizeof(passed[0]) };
+
+struct variables {
+    char *list[OWN_VARIABLES + PASSED + TN_MANIFEST_ITEMS_MAX + 1]; /* owned; ends with NULL */
+    size_t count;
+};
+
+static void add(struct variables *to, const char *name, const char *value)
+{
+    if (value != NULL)
+        to->list[to->count++] = tn_fs_path("%s=%s", name, value);
+}
+
+static void add_number(struct variables *to, const char *name, unsigned value)
+{
+    to->list[to->count++] = tn_fs_path("%s=%u", name, value);
+}
+
+static void make_environment(const struct tn_worker *worker, const struct tn_kernel_config *config,
+                             struct variables *out)
+{
+    const char *run = config->run_dir;
+
+    for (size_t i = 0; i < PASSED; i++)
+        add(out, passed[i], getenv(passed[i]));
+    for (size_t i = 0; worker->manifest != NULL && i < worker->manifest->environment_count; i++)
+        add(out, worker->manifest->environment[i], getenv(worker->manifest->environment[i]));
+    add_number(out, "TENON_ADDRESS", worker->address);
+    add_number(out, "TENON_LIFE", worker->life);
+    out->list[out->count++] =
+        tn_fs_path("TENON_BUS=ipc://%s/bus/%04x.%08x/s", run, (unsigned)worker->address, (unsigned)worker->life);
+    out->list[out->count++] = tn_fs_path("TENON_EVENTS=ipc://%s/bus/events", run);
+    out->list[out->count++] = tn_fs_path("TENON_DATA=%s/data", run);
+    add(out, "TENON_RUN", run);
+    add(out, "TENON_STATE", config->state_dir);
+    add(out, "TENON_STORE", config->store_dir);
+    add(out, "TENON_INSTALLATION", config->installation);
+    add(out, "TENON_PRIVATE", config->is_private ? "1" : "0");
+    add(out, "TENON_CONFIG", config->config_file);
+}
+
+pid_t tn_worker_spawn(const struct tn_worker *worker, const struct tn_kernel_config *config, int pass_fd,
+                      struct tn_err *err)
+{
+    struct variables variables = {.count = 0};
+    char kernel_option[] = "--kernel-fd";
+    char kernel_number[] = "3";
+    char *arguments[] = {worker->program, pass_fd >= 0 ? kernel_option : NULL, kernel_number, NULL};
+    struct tn_spawn spawn = {.path = worker->program,
+                             .arguments = arguments,
+                             .environment = variables.list,
+                             .log_fd = config->log_fd,
+                             .pass_fd = pass_fd,
+                             .death_signal = SIGTERM,
+                             .no_new_privs = true};
+    pid_t pid;
+
+    make_environment(worker, config, &variables);
+    pid = tn_spawn(&spawn, err);
+    for (size_t i = 0; i < variables.count; i++)
+        free(variables.list[i]);
+    return pid;
+}
