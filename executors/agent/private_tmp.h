@@ -1,0 +1,13 @@
+/* A /tmp and /var/tmp of the job's own, in a mount namespace, so that a job on a shared host finds neither the files of
+ * another nor leaves its own behind. As root by a plain mount namespace, else together with a user namespace. */
+#ifndef TN_AGENT_PRIVATE_TMP_H
+#define TN_AGENT_PRIVATE_TMP_H
+
+#include "core/lib/err.h"
+
+/* From now on /tmp and /var/tmp of this process and its children are the folder `tmp`. `keep` (or NULL) stays reachable
+ * under its own path even if that lies below one of them. On failure nothing has changed. The agent's socket must be
+ * bound before. */
+TN_MUST_CHECK int tn_private_tmp(const char *tmp, const char *keep, struct tn_err *err);
+
+#endif
