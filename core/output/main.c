@@ -1,0 +1,110 @@
+/* tenon-output: logs, artifacts, caches, workspaces, test results; masks secrets; serves readers from any offset. */
+#include "core/lib/cleanup.h"
+#include "core/lib/confine.h"
+#include "core/lib/log.h"
+#include "core/output/data.h"
+
+#include <string.h>
+
+struct output {
+    struct tn_service service;
+    struct tn_layout layout;
+    struct tn_logs logs;
+    struct tn_tasks tasks;
+    struct tn_data data;
+};
+
+static const struct tn_confine_call calls[] = {
+    {"bind", "a data socket for each executor and client that comes"},
+    {"listen", "the same"},
+#ifdef TN_SANITIZED
+    {"getdents", "LeakSanitizer lists the threads with it on x86-64"},
+#endif
+    {NULL, NULL},
+};
+
+/* A notice: who misses it reads again by offset. */
+static void publish_log(void *arg, const struct tn_log_file *log)
+{
+    struct output *output = arg;
+    auto_json cJSON *body = cJSON_CreateObject();
+    auto_free char *text = NULL;
+
+    cJSON_AddStringToObject(body, "event", "log");
+    tn_json_add_u64(body, "task", log->task);
+    cJSON_AddNumberToObject(body, "attempt", log->attempt);
+    cJSON_AddNumberToObject(body, "step", log->step);
+    tn_json_add_u64(body, "size", log->stored);
+    cJSON_AddBoolToObject(body, "ended", log->ended);
+    text = tn_json_print(body);
+    tn_peer_notify(output->service.bus, TN_MSG_EVENT, TN_ADDRESS(TN_ROLE_EVENTS, 0), log->task, log->attempt, text,
+                   strlen(text));
+}
+
+static void on_bus_message(void *arg, struct tn_peer *peer, const struct tn_msg *msg)
+{
+    struct output *output = arg;
+    struct tn_msg_ref ref = tn_msg_ref(msg);
+
+    if (msg->header.kind == TN_MSG_PEER_STATE)
+        tn_data_peer_state(&output->data, msg);
+    else if (tn_msg_info(msg->header.kind)->reply != TN_MSG_NONE)
+        tn_peer_refuse(peer, &ref, "invalid", "tenon-output does not answer %s on the bus",
+                       tn_msg_name(msg->header.kind));
+}
+
+static int serve(struct output *output, struct tn_err *err)
+{
+    struct tn_service *service = &output->service;
+    const struct tn_confine_path paths[] = {
+        {service->state_dir, true}, {service->store_dir, true}, {service->run_dir, true}, {service->data_dir, true}};
+    const struct tn_confine_profile profile = {
+        .paths = paths, .path_count = sizeof(paths) / sizeof(paths[0]), .groups = TN_CONFINE_FILES, .calls = calls};
+    char confinement[TN_CONFINE_TEXT] = "";
+    struct tn_err unconfined = TN_ERR_INIT;
+    struct tn_blobs *blobs;
+    int status;
+
+    /* 1. folders */
+    tn_layout_init(&output->layout, service->state_dir, service->store_dir);
+    blobs = tn_blobs_new(&output->layout, err);
+    if (blobs == NULL)
+        return -1;
+    tn_logs_init(&output->logs, service->base, publish_log, output);
+    output->tasks = (struct tn_tasks){
+        .attempts = {.layout = &output->layout, .blobs = blobs, .logs = &output->logs}, .blobs = blobs};
+    tn_data_init(&output->data, service, &output->tasks);
+    /* 2. files that it may touch; before the first socket, whose thread is bound too */
+    if (tn_confine_files(&profile, confinement, sizeof(confinement), &unconfined) != 0)
+        tn_warn("%s", unconfined.text);
+    /* 3. sockets */
+    if (tn_service_open_bus(service, on_bus_message, output, err) != 0)
+        return -1;
+    /* 4. system calls that it may use */
+    if (tn_confine_syscalls(&profile, confinement, sizeof(confinement), &unconfined) != 0)
+        tn_warn("%s", unconfined.text);
+    /* 5. ready, dispatch */
+    tn_service_ready(service, confinement);
+    status = tn_service_run(service);
+    tn_data_close_all(&output->data);
+    tn_task_free_all(&output->tasks);
+    tn_logs_free(&output->logs);
+    tn_blobs_free(blobs);
+    return status;
+}
+
+int main(void)
+{
+    static struct output output;
+    struct tn_err err = TN_ERR_INIT;
+    int status = -1;
+
+    if (tn_service_init(&output.service, "output", &err) == 0)
+        status = serve(&output, &err);
+    if (status < 0) {
+        tn_error("%s", err.text);
+        status = 3;
+    }
+    tn_service_close(&output.service);
+    return status;
+}

@@ -1,0 +1,535 @@
+#include "core/output/task.h"
+#include "core/lib/cleanup.h"
+#include "core/lib/fs.h"
+#include "core/lib/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+enum verdict { ANSWERED, WAITS };
+
+/* A request on its way through a handler. */
+struct call {
+    struct tn_tasks *tasks;
+    struct tn_peer *peer;
+    const struct tn_msg *msg;
+    struct tn_msg_ref ref;
+    cJSON *body; /* NULL for raw bodies */
+};
+
+/* ---- answering ---- */
+
+static enum verdict refuse(const struct call *call, const struct tn_err *err)
+{
+    const char *code = "failed";
+
+    if (err->code == TN_ERR_USAGE || err->code == TN_ERR_CONFIG)
+        code = "invalid";
+    else if (err->code == TN_ERR_LIMIT)
+        code = "limit";
+    else if (err->code == TN_ERR_NOT_FOUND || (err->code == TN_ERR_SYSTEM && err->sys == ENOENT))
+        code = "not_found";
+    else if (err->code == TN_ERR_CONFLICT)
+        code = "conflict";
+    if (strcmp(code, "failed") == 0)
+        tn_warn("%s of task %" PRIu64 ": %s", tn_msg_name(call->ref.kind), call->ref.task, err->text);
+    tn_peer_refuse(call->peer, &call->ref, code, "%s", err->text);
+    return ANSWERED;
+}
+
+static enum verdict answer(const struct call *call, enum tn_msg_kind kind, const cJSON *body)
+{
+    auto_free char *text = tn_json_print(body);
+
+    if (strlen(text) > tn_msg_info(kind)->max_body) {
+        tn_peer_refuse(call->peer, &call->ref, "limit", "the answer to %s has %zu bytes, at most %u are allowed",
+                       tn_msg_name(call->ref.kind), strlen(text), tn_msg_info(kind)->max_body);
+        return ANSWERED;
+    }
+    tn_peer_reply(call->peer, &call->ref, kind, text, strlen(text));
+    return ANSWERED;
+}
+
+static enum verdict acknowledge(const struct call *call)
+{
+    tn_peer_reply(call->peer, &call->ref, TN_MSG_ACK, NULL, 0);
+    return ANSWERED;
+}
+
+static enum verdict answer_bytes(const struct call *call, enum tn_msg_kind kind, uint64_t offset, bool end,
+                                 const struct tn_buf *bytes)
+{
+    struct tn_chunk chunk = {.flags = end ? TN_CHUNK_END : 0, .offset = offset};
+    uint8_t prefix[TN_CHUNK_SIZE];
+
+    tn_chunk_encode(&chunk, prefix);
+    tn_peer_reply2(call->peer, &call->ref, kind, prefix, sizeof(prefix), bytes->data, bytes->len);
+    return ANSWERED;
+}
+
+/* ---- finding what a request is about ---- */
+
+static bool from_client(const struct call *call)
+{
+    return TN_ADDRESS_ROLE(call->ref.source) == TN_ROLE_CLIENT;
+}
+
+/* The open attempt, or NULL after a refusal. */
+static struct tn_attempt *need_attempt(const struct call *call)
+{
+    struct tn_attempt *attempt =
+        from_client(call) ? tn_attempt_find(&call->tasks->attempts, 0, 0, call->ref.source)
+                          : tn_attempt_find(&call->tasks->attempts, call->ref.task, call->ref.attempt, 0);
+
+    if (attempt == NULL || !attempt->open) {
+        tn_peer_refuse(call->peer, &call->ref, "not_open",
+                       "task %" PRIu64 ", attempt %" PRIu32 " is not open here: begin with TASK_OPEN (a client with "
+                       "STREAM_OPEN)", call->ref.task, call->ref.attempt);
+        return NULL;
+    }
+    if (attempt->peer == call->peer)
+        return attempt;
+    tn_peer_refuse(call->peer, &call->ref, attempt->peer == NULL ? "not_open" : "fenced",
+                   "task %" PRIu64 ", attempt %" PRIu32 " was opened on another connection", call->ref.task,
+                   call->ref.attempt);
+    return NULL;
+}
+
+static struct tn_stream *need_stream(const struct call *call, struct tn_attempt *attempt, uint64_t id)
+{
+    struct tn_stream *stream = id <= UINT32_MAX ? tn_attempt_stream(attempt, (uint32_t)id) : NULL;
+
+    if (stream == NULL)
+        tn_peer_refuse(call->peer, &call->ref, "not_open",
+                       "stream %" PRIu64 " of task %" PRIu64 " is not open: begin with STREAM_OPEN", id,
+                       call->ref.task);
+    return stream;
+}
+
+/* ---- attempts ---- */
+
+/* A newer attempt fences the older ones; their files stay. False after a refusal. */
+static bool fence(const struct call *call)
+{
+    struct tn_attempt *other = LIST_FIRST(&call->tasks->attempts.list);
+
+    while (other != NULL) {
+        struct tn_attempt *next = LIST_NEXT(other, next);
+        struct tn_err err = TN_ERR_INIT;
+
+        if (other->open && other->home.owner == 0 && other->home.task == call->ref.task) {
+            if (other->home.attempt > call->ref.attempt) {
+                tn_peer_refuse(call->peer, &call->ref, "fenced", "attempt %" PRIu32 " of task %" PRIu64 " is open",
+                               other->home.attempt, call->ref.task);
+                return false;
+            }
+            if (other->home.attempt < call->ref.attempt) {
+                if (tn_attempt_close(other, &err) != 0)
+                    tn_warn("attempt %" PRIu32 " of task %" PRIu64 ": %s", other->home.attempt, call->ref.task,
+                            err.text);
+                tn_attempt_free(&call->tasks->attempts, other);
+            }
+        }
+        other = next;
+    }
+    return true;
+}
+
+static cJSON *describe(const struct tn_attempt *attempt)
+{
+    auto_free char *folder = tn_layout_logs(attempt->home.layout, &attempt->home.place);
+    auto_free char *artifacts = tn_layout_artifacts(attempt->home.layout, &attempt->home.place);
+    cJSON *body = cJSON_CreateObject();
+    const cJSON *checkpoint = cJSON_GetObjectItemCaseSensitive(attempt->record, "checkpoint");
+    cJSON *streams;
+    struct tn_held_stream *held;
+
+    cJSON_AddItemToObject(body, "checkpoint", cJSON_Duplicate(checkpoint, true));
+    streams = cJSON_AddArrayToObject(body, "streams");
+    TAILQ_FOREACH (held, &attempt->streams, next) {
+        cJSON *item = cJSON_CreateObject();
+
+        cJSON_AddNumberToObject(item, "stream", held->stream->id);
+        tn_json_add_u64(item, "offset", held->stream->offset);
+        cJSON_AddItemToArray(streams, item);
+    }
+    cJSON_AddStringToObject(body, "folder", folder);
+    cJSON_AddStringToObject(body, "artifacts", artifacts);
+    return body;
+}
+
+/* Requests of the attempt's former opening that still wait: their sender starts from the checkpoint again. */
+static void refuse_waiting(struct tn_attempt *attempt)
+{
+    struct tn_waiting *waiting;
+
+    TAILQ_FOREACH (waiting, &attempt->waiting, next) {
+        struct tn_msg msg = {waiting->header, waiting->body};
+        struct tn_msg_ref ref = tn_msg_ref(&msg);
+
+        tn_peer_refuse(waiting->peer, &ref, "not_open", "the attempt was opened again");
+    }
+}
+
+static enum verdict on_task_open(const struct call *call)
+{
+    struct tn_err err = TN_ERR_INIT;
+    struct tn_attempt *attempt = tn_attempt_find(&call->tasks->attempts, call->ref.task, call->ref.attempt, 0);
+    auto_json cJSON *body = NULL;
+
+    if (call->ref.task == 0 || call->ref.attempt == 0) {
+        tn_err_set(&err, TN_ERR_USAGE, "TASK_OPEN needs a task and an attempt in the header");
+        return refuse(call, &err);
+    }
+    if (!fence(call))
+        return ANSWERED;
+    if (attempt != NULL)
+        refuse_waiting(attempt);
+    attempt = tn_attempt_open(&call->tasks->attempts, call->ref.task, call->ref.attempt, call->body, &err);
+    if (attempt == NULL)
+        return refuse(call, &err);
+    attempt->peer = call->peer;
+    body = describe(attempt);
+    return answer(call, TN_MSG_TASK_OPENED, body);
+}
+
+static enum verdict on_checkpoint(const struct call *call)
+{
+    struct tn_attempt *attempt = need_attempt(call);
+    struct tn_err err = TN_ERR_INIT;
+    const cJSON *named;
+
+    if (attempt == NULL)
+        return ANSWERED;
+    if (call->ref.sequence <= attempt->checkpoint_sequence)
+        return acknowledge(call); /* a later one is kept already */
+    cJSON_ArrayForEach (named, tn_json_get(call->body, "streams")) {
+        const struct tn_stream *stream = need_stream(call, attempt, tn_json_u64(named, "stream", UINT64_MAX));
+
+        if (stream == NULL)
+            return ANSWERED;
+        if (!stream->closed && !stream->exists && stream->offset < tn_json_u64(named, "offset", 0))
+            return WAITS;
+    }
+    if (tn_attempt_checkpoint(attempt, call->body, call->ref.sequence, &err) != 0)
+        return refuse(call, &err);
+    return acknowledge(call);
+}
+
+static enum verdict on_task_close(const struct call *call)
+{
+    struct tn_attempt *attempt = tn_attempt_find(&call->tasks->attempts, call->ref.task, call->ref.attempt, 0);
+    struct tn_err err = TN_ERR_INIT;
+
+    if ((attempt == NULL || !attempt->open) &&
+        tn_attempt_was_closed(&call->tasks->attempts, call->ref.task, call->ref.attempt))
+        return acknowledge(call);
+    attempt = need_attempt(call);
+    if (attempt == NULL)
+        return ANSWERED;
+    if (tn_attempt_close(attempt, &err) != 0)
+        return refuse(call, &err);
+    refuse_waiting(attempt);
+    tn_attempt_free(&call->tasks->attempts, attempt);
+    return acknowledge(call);
+}
+
+/* ---- streams ---- */
+
+static enum verdict answer_opened(const struct call *call, const struct tn_stream *stream)
+{
+    auto_json cJSON *body = cJSON_CreateObject();
+
+    tn_json_add_u64(body, "offset", stream->offset);
+    cJSON_AddBoolToObject(body, "exists", stream->exists);
+    if (stream->log != NULL)
+        cJSON_AddStringToObject(body, "path", stream->log->path);
+    return answer(call, TN_MSG_STREAM_OPENED, body);
+}
+
+static enum verdict on_stream_open(const struct call *call)
+{
+    struct tn_attempt *attempt;
+    struct tn_stream *stream;
+    struct tn_err err = TN_ERR_INIT;
+    uint64_t id = tn_json_u64(call->body, "stream", UINT64_MAX);
+
+    if (from_client(call))
+        tn_attempt_uploads(&call->tasks->attempts, call->ref.source)->peer = call->peer;
+    attempt = need_attempt(call);
+    if (attempt == NULL)
+        return ANSWERED;
+    stream = id <= UINT32_MAX ? tn_attempt_stream(attempt, (uint32_t)id) : NULL;
+    if (stream != NULL) {
+        if (strcmp(tn_json_string(stream->opened, "type", ""), tn_json_string(call->body, "type", "")) == 0)
+            return answer_opened(call, stream);
+        tn_err_set(&err, TN_ERR_CONFLICT, "stream %" PRIu64 " is open with type %s", id,
+                   tn_json_string(stream->opened, "type", ""));
+        return refuse(call, &err);
+    }
+    if (attempt->stream_count >= TN_ATTEMPT_STREAMS_MAX)
+        tn_err_set(&err, TN_ERR_LIMIT, "the attempt has %d streams, the limit", TN_ATTEMPT_STREAMS_MAX);
+    else if (strcmp(tn_json_string(call->body, "type", ""), "log") == 0 &&
+             tn_attempt_log(attempt, (unsigned)tn_json_u64(call->body, "step", 0)) != NULL)
+        tn_err_set(&err, TN_ERR_CONFLICT, "step %" PRIu64 " has a log in another stream",
+                   tn_json_u64(call->body, "step", 0));
+    else
+        stream = tn_stream_open(&attempt->home, call->body, &err);
+    if (stream == NULL)
+        return refuse(call, &err);
+    tn_attempt_add(attempt, stream);
+    return answer_opened(call, stream);
+}
+
+static enum verdict on_stream_write(const struct call *call)
+{
+    struct tn_attempt *attempt = need_attempt(call);
+    struct tn_err err = TN_ERR_INIT;
+    struct tn_chunk chunk;
+    struct tn_stream *stream;
+    int taken;
+
+    if (attempt == NULL)
+        return ANSWERED;
+    if (tn_chunk_decode(call->msg->body, call->msg->header.length, &chunk, &err) != 0) {
+        tn_peer_refuse(call->peer, &call->ref, "invalid", "STREAM_WRITE: %s", err.text);
+        return ANSWERED;
+    }
+    stream = need_stream(call, attempt, chunk.stream);
+    if (stream == NULL)
+        return ANSWERED;
+    taken = tn_stream_write(stream, chunk.offset, call->msg->body + TN_CHUNK_SIZE,
+                            call->msg->header.length - TN_CHUNK_SIZE, &err);
+    if (taken < 0)
+        return refuse(call, &err);
+    return taken == 0 ? WAITS : acknowledge(call);
+}
+
+static enum verdict on_stream_close(const struct call *call)
+{
+    struct tn_attempt *attempt = need_attempt(call);
+    struct tn_err err = TN_ERR_INIT;
+    struct tn_stream *stream;
+    uint64_t size = tn_json_u64(call->body, "size", 0);
+    bool drop = tn_json_bool(call->body, "drop", false);
+    int failed = 0;
+
+    if (attempt == NULL)
+        return ANSWERED;
+    stream = need_stream(call, attempt, tn_json_u64(call->body, "stream", UINT64_MAX));
+    if (stream == NULL)
+        return ANSWERED;
+    if (!stream->closed && !stream->exists && !drop) {
+        if (stream->offset < size)
+            return WAITS;
+        if (stream->offset > size) {
+            tn_err_set(&err, TN_ERR_USAGE, "STREAM_CLOSE: size %" PRIu64 ", but %" PRIu64 " bytes were sent", size,
+                       stream->offset);
+            return refuse(call, &err);
+        }
+    }
+    if (drop && stream->log == NULL && !stream->exists)
+        failed = tn_stream_drop(&attempt->home, stream, tn_attempt_keep_stream, attempt, &err);
+    else
+        failed = tn_stream_finish(&attempt->home, stream, tn_attempt_keep_stream, attempt, &err);
+    return failed != 0 ? refuse(call, &err) : answer(call, TN_MSG_STREAM_CLOSED, stream->result);
+}
+
+/* ---- reading ---- */
+
+static size_t read_length(const struct call *call)
+{
+    const size_t most = TN_MIB(1) - TN_CHUNK_SIZE;
+    uint64_t length = tn_json_u64(call->body, "length", most);
+
+    return length < most ? (size_t)length : most;
+}
+
+static enum verdict on_blob_find(const struct call *call)
+{
+    struct tn_attempt *attempt = need_attempt(call);
+    struct tn_err err = TN_ERR_INIT;
+    auto_json cJSON *body = cJSON_CreateObject();
+
+    if (attempt == NULL)
+        return ANSWERED;
+    if (tn_blobs_find(call->tasks->blobs, attempt->project, call->body, cJSON_AddArrayToObject(body, "blobs"), &err) !=
+        0)
+        return refuse(call, &err);
+    return answer(call, TN_MSG_BLOB_FOUND, body);
+}
+
+static enum verdict on_blob_read(const struct call *call)
+{
+    struct tn_err err = TN_ERR_INIT;
+    auto_buf struct tn_buf bytes = TN_BUF_INIT;
+    uint64_t offset = tn_json_u64(call->body, "offset", 0);
+    bool end;
+
+    if (tn_blobs_read(call->tasks->blobs, call->peer, tn_json_string(call->body, "id", ""), offset, read_length(call),
+                      &bytes, &end, &err) != 0)
+        return refuse(call, &err);
+    return answer_bytes(call, TN_MSG_BLOB_DATA, offset, end, &bytes);
+}
+
+/* A step that has no log yet answers with nothing: it may begin any moment. */
+static enum verdict on_log_read(const struct call *call)
+{
+    struct tn_attempts *attempts = &call->tasks->attempts;
+    struct tn_err err = TN_ERR_INIT;
+    auto_buf struct tn_buf bytes = TN_BUF_INIT;
+    uint64_t offset = tn_json_u64(call->body, "offset", 0);
+    struct tn_attempt *attempt = tn_attempt_find(attempts, call->ref.task, call->ref.attempt, 0);
+    struct tn_log_file *log;
+    bool end;
+
+    if (attempt == NULL)
+        attempt = tn_attempt_load(attempts, call->ref.task, call->ref.attempt, &err);
+    if (attempt == NULL)
+        return refuse(call, &err);
+    log = tn_attempt_log(attempt, (unsigned)tn_json_u64(call->body, "step", 0));
+    if (log != NULL && tn_log_read(log, offset, read_length(call), &bytes, &err) != 0)
+        return refuse(call, &err);
+    end = log != NULL ? log->ended && offset + bytes.len >= log->stored : tn_json_bool(attempt->record, "closed", false);
+    return answer_bytes(call, TN_MSG_LOG_DATA, offset, end, &bytes);
+}
+
+/* ---- dispatch ---- */
+
+typedef enum verdict handler(const struct call *call);
+
+static const struct {
+    enum tn_msg_kind kind;
+    handler *handle;
+    bool raw;
+} handlers[] = {
+    {TN_MSG_STREAM_WRITE, on_stream_write, true},
+    {TN_MSG_LOG_READ, on_log_read, false},
+    {TN_MSG_BLOB_READ, on_blob_read, false},
+    {TN_MSG_CHECKPOINT, on_checkpoint, false},
+    {TN_MSG_STREAM_OPEN, on_stream_open, false},
+    {TN_MSG_STREAM_CLOSE, on_stream_close, false},
+    {TN_MSG_BLOB_FIND, on_blob_find, false},
+    {TN_MSG_TASK_OPEN, on_task_open, false},
+    {TN_MSG_TASK_CLOSE, on_task_close, false},
+};
+
+static enum verdict dispatch(struct tn_tasks *tasks, struct tn_peer *peer, const struct tn_msg *msg)
+{
+    struct call call = {tasks, peer, msg, tn_msg_ref(msg), NULL};
+    struct tn_err err = TN_ERR_INIT;
+    enum verdict verdict;
+
+    for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
+        if ((uint16_t)handlers[i].kind != msg->header.kind)
+            continue;
+        if (!handlers[i].raw) {
+            call.body = tn_json_parse(msg->body, msg->header.length, tn_msg_name(msg->header.kind), &err);
+            if (call.body == NULL) {
+                tn_peer_refuse(peer, &call.ref, "invalid", "%s", err.text);
+                return ANSWERED;
+            }
+        }
+        verdict = handlers[i].handle(&call);
+        cJSON_Delete(call.body);
+        return verdict;
+    }
+    tn_peer_refuse(peer, &call.ref, "invalid", "tenon-output does not answer %s", tn_msg_name(msg->header.kind));
+    return ANSWERED;
+}
+
+static struct tn_attempt *attempt_of(struct tn_tasks *tasks, const struct tn_header *header)
+{
+    if (TN_ADDRESS_ROLE(header->source) == TN_ROLE_CLIENT)
+        return tn_attempt_find(&tasks->attempts, 0, 0, header->source);
+    return tn_attempt_find(&tasks->attempts, header->task, header->attempt, 0);
+}
+
+static void let_wait(struct tn_tasks *tasks, struct tn_peer *peer, const struct tn_msg *msg)
+{
+    struct tn_attempt *attempt = attempt_of(tasks, &msg->header);
+    struct tn_waiting *waiting;
+    struct tn_msg_ref ref = tn_msg_ref(msg);
+
+    if (attempt == NULL || attempt->waiting_count >= TN_TASK_WAITING_MAX) {
+        tn_peer_refuse(peer, &ref, "limit", "%d requests of the attempt wait for bytes that are not there",
+                       TN_TASK_WAITING_MAX);
+        return;
+    }
+    waiting = malloc(sizeof(*waiting) + msg->header.length);
+    if (waiting == NULL)
+        tn_fatal(3, "out of memory: a request of %u bytes", msg->header.length);
+    waiting->peer = peer;
+    waiting->header = msg->header;
+    memcpy(waiting->body, msg->body, msg->header.length);
+    TAILQ_INSERT_TAIL(&attempt->waiting, waiting, next);
+    attempt->waiting_count++;
+}
+
+/* Tries what waits again, as long as that leads on. */
+static void try_waiting(struct tn_tasks *tasks, struct tn_attempt *attempt)
+{
+    struct tn_waiting *waiting = TAILQ_FIRST(&attempt->waiting);
+
+    while (waiting != NULL) {
+        struct tn_waiting *next = TAILQ_NEXT(waiting, next);
+        struct tn_msg msg = {waiting->header, waiting->body};
+
+        if (dispatch(tasks, waiting->peer, &msg) == ANSWERED) {
+            TAILQ_REMOVE(&attempt->waiting, waiting, next);
+            attempt->waiting_count--;
+            free(waiting);
+            next = TAILQ_FIRST(&attempt->waiting);
+        }
+        waiting = next;
+    }
+}
+
+void tn_task_message(struct tn_tasks *tasks, struct tn_peer *peer, const struct tn_msg *msg)
+{
+    struct tn_header header = msg->header;
+    struct tn_attempt *attempt;
+
+    if (dispatch(tasks, peer, msg) == WAITS) {
+        let_wait(tasks, peer, msg);
+        return;
+    }
+    if (header.kind != TN_MSG_STREAM_WRITE && header.kind != TN_MSG_STREAM_CLOSE)
+        return;
+    attempt = attempt_of(tasks, &header);
+    if (attempt != NULL && attempt->waiting_count > 0)
+        try_waiting(tasks, attempt);
+}
+
+void tn_task_forget_peer(struct tn_tasks *tasks, struct tn_peer *peer, uint16_t address)
+{
+    struct tn_attempt *attempt = LIST_FIRST(&tasks->attempts.list);
+
+    tn_blobs_forget(tasks->blobs, peer);
+    while (attempt != NULL) {
+        struct tn_attempt *next = LIST_NEXT(attempt, next);
+        struct tn_waiting *waiting;
+        struct tn_err err = TN_ERR_INIT;
+
+        while (attempt->peer == peer && (waiting = TAILQ_FIRST(&attempt->waiting)) != NULL) {
+            TAILQ_REMOVE(&attempt->waiting, waiting, next);
+            attempt->waiting_count--;
+            free(waiting);
+        }
+        if (attempt->peer == peer)
+            attempt->peer = NULL;
+        if (attempt->home.owner == address && address != 0) {
+            if (tn_attempt_close(attempt, &err) != 0)
+                tn_warn("uploads of a client that is gone: %s", err.text);
+            tn_attempt_free(&tasks->attempts, attempt);
+        }
+        attempt = next;
+    }
+}
+
+void tn_task_free_all(struct tn_tasks *tasks)
+{
+    while (!LIST_EMPTY(&tasks->attempts.list))
+        tn_attempt_free(&tasks->attempts, LIST_FIRST(&tasks->attempts.list));
+}
