@@ -1,0 +1,642 @@
+/* The semantics of steps: which runs next, with which shell and environment, and how it ends. */
+#include "core/lib/cleanup.h"
+#include "core/lib/fs.h"
+#include "core/lib/json.h"
+#include "core/lib/log.h"
+#include "executors/sdk/internal.h"
+#include "executors/sdk/words.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    COMMAND_CHANNEL = 1,        /* of a run step; the others count from OTHER_CHANNELS */
+    OTHER_CHANNELS = 128,       /* channels that one try of a step may use */
+    TRIES_MAX = 500,            /* of a step over restarts of this process; fits 16 bits of channel */
+    GRACE_S = 10,               /* between TERM and KILL */
+    COMMAND_BYTES = 120 * 1024, /* Linux takes at most 128 KiB as one argument */
+};
+
+/* ---- names, paths, environment ---- */
+
+const cJSON *tn_runner_step(const struct tn_task *task, unsigned step)
+{
+    return step == 0 ? NULL : cJSON_GetArrayItem(task->steps, (int)step - 1);
+}
+
+static unsigned step_count(const struct tn_task *task)
+{
+    return (unsigned)cJSON_GetArraySize(task->steps) + 1;
+}
+
+const char *tn_runner_step_name(const struct tn_task *task, unsigned step)
+{
+    const cJSON *definition = tn_runner_step(task, step);
+
+    if (step == 0)
+        return "Spin up environment";
+    return tn_json_string(definition, "name", tn_json_string(definition, "type", "step"));
+}
+
+uint32_t tn_runner_stream(unsigned step)
+{
+    return (uint32_t)step << 16;
+}
+
+uint32_t tn_runner_channel(struct tn_task *task)
+{
+    return (uint32_t)task->progress.step << 16 | (task->progress.tries * OTHER_CHANNELS + ++task->channels + 1);
+}
+
+const char *tn_runner_fact(const struct tn_task *task, const char *name, char *out, size_t size)
+{
+    size_t length = strlen(name);
+    const char *line = task->facts != NULL ? task->facts : "";
+
+    out[0] = '\0';
+    while (*line != '\0') {
+        const char *end = strchrnul(line, '\n');
+
+        if (strncmp(line, name, length) == 0 && line[length] == '=') {
+            snprintf(out, size, "%.*s", (int)(end - line - (ptrdiff_t)length - 1), line + length + 1);
+            break;
+        }
+        line = *end != '\0' ? end + 1 : end;
+    }
+    return out;
+}
+
+static const char *home_of(const struct tn_task *task, char *out, size_t size)
+{
+    if (task->home != NULL)
+        snprintf(out, size, "%s", task->home);
+    else
+        tn_runner_fact(task, "home", out, size);
+    return out[0] != '\0' ? out : "/";
+}
+
+char *tn_runner_path(const struct tn_task *task, const char *path)
+{
+    char home[1024];
+    const char *declared = tn_json_string(task->definition, "working_directory", "~/project");
+    size_t length = strlen(declared);
+
+    if (path[0] == '~' && (path[1] == '/' || path[1] == '\0'))
+        return tn_fs_path("%s%s", home_of(task, home, sizeof(home)), path + 1);
+    /* An environment without a root of its own (this host) keeps an absolute working directory in the job's folder. */
+    if (path[0] == '/' && declared[0] == '/' && strncmp(path, declared, length) == 0 &&
+        (path[length] == '\0' || path[length] == '/'))
+        return tn_fs_path("%s%s", task->root, path);
+    if (path[0] == '/')
+        return tn_fs_path("%s", path);
+    if (strcmp(path, ".") == 0)
+        return tn_fs_path("%s", task->cwd);
+    return tn_fs_path("%s/%s", task->cwd, strncmp(path, "./", 2) == 0 ? path + 2 : path);
+}
+
+/* Weakest first: project, contexts, built-in, job, step (COMPATIBILITY: Environment). */
+void tn_runner_environ(const struct tn_task *task, const cJSON *step, struct tn_environ *env)
+{
+    char text[4096];
+    auto_free char *path = NULL;
+
+    tn_environ_set_pairs(env, tn_json_get(task->lease, "project_environment"));
+    tn_environ_set_pairs(env, tn_json_get(task->lease, "context_environment"));
+    tn_environ_set_pairs(env, tn_json_get(task->lease, "environment"));
+    tn_environ_set(env, "CIRCLE_WORKING_DIRECTORY", tn_json_string(task->definition, "working_directory", "~/project"));
+    snprintf(text, sizeof(text), "%s/bash_env", task->scratch);
+    tn_environ_set(env, "BASH_ENV", text);
+    tn_environ_set(env, "CIRCLE_SHELL_ENV", text);
+    tn_environ_set(env, "CIRCLE_INTERNAL_TASK_DATA", task->scratch);
+    tn_environ_set(env, "HOME", home_of(task, text, sizeof(text)));
+    tn_environ_set_pairs(env, tn_json_get(task->definition, "environment"));
+    tn_environ_set_pairs(env, tn_json_get(step, "environment"));
+    if (tn_environ_get(env, "PATH") == NULL)
+        tn_environ_set(env, "PATH", tn_runner_fact(task, "path", text, sizeof(text)));
+    path = tn_fs_path("%s:%s", tn_environ_get(env, "PATH"), task->bin);
+    tn_environ_set(env, "PATH", path);
+}
+
+/* ---- the log of a step ---- */
+
+void tn_runner_say(struct tn_task *task, const char *fmt, ...)
+{
+    char text[4096];
+    va_list ap;
+    int length;
+
+    if (task->outlet == NULL || !task->step_open)
+        return;
+    va_start(ap, fmt);
+    length = vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (length >= (int)sizeof(text))
+        length = (int)sizeof(text) - 1;
+    tn_outlet_write(task->outlet, tn_runner_stream(task->progress.step), text, (size_t)length);
+    tn_task_touch(task);
+}
+
+static cJSON *times(const struct tn_task *task, bool ended)
+{
+    cJSON *result = cJSON_CreateObject();
+
+    cJSON_AddNumberToObject(result, "started", (double)task->step_started_ms);
+    if (ended)
+        cJSON_AddNumberToObject(result, "ended", (double)tn_now_ms());
+    if (task->step_log != NULL)
+        cJSON_AddStringToObject(result, "log", task->step_log);
+    return result;
+}
+
+static void on_log_open(void *arg, const cJSON *answer, const struct tn_err *err)
+{
+    struct tn_task *task = arg;
+    void (*then)(struct tn_task *) = task->then;
+    auto_json cJSON *result = NULL;
+
+    if (err != NULL) {
+        tn_task_finish(task, TN_TASK_INFRASTRUCTURE_FAILURE, "the step's log cannot be kept: %s", err->text);
+        return;
+    }
+    free(task->step_log);
+    task->step_log = tn_fs_path("%s", tn_json_string(answer, "path", ""));
+    result = times(task, false);
+    tn_task_report_step(task, task->progress.step, "running", result);
+    if (task->phase < TN_PHASE_SEALING)
+        then(task);
+}
+
+void tn_runner_open_log(struct tn_task *task, void (*then)(struct tn_task *task))
+{
+    auto_json cJSON *body = cJSON_CreateObject();
+
+    if (!task->step_open || task->step_started_ms == 0)
+        task->step_started_ms = tn_now_ms();
+    task->step_open = true;
+    task->then = then;
+    cJSON_AddStringToObject(body, "type", "log");
+    cJSON_AddNumberToObject(body, "step", task->progress.step);
+    cJSON_AddStringToObject(body, "name", tn_runner_step_name(task, task->progress.step));
+    tn_outlet_open_stream(task->outlet, tn_runner_stream(task->progress.step), body, on_log_open, task);
+}
+
+/* ---- one step after the other ---- */
+
+void tn_runner_sent(struct tn_task *task, int failed, const struct tn_err *err)
+{
+    if (failed != 0)
+        tn_task_environment_lost(task, "%s", err->text);
+}
+
+static void next_step(struct tn_task *task);
+
+static void end_step(struct tn_task *task, const char *state, const struct tn_agent_exit *end, const char *reason)
+{
+    auto_json cJSON *result = times(task, true);
+    unsigned step = task->progress.step;
+
+    if (end != NULL && end->kind == TN_AGENT_EXITED)
+        cJSON_AddNumberToObject(result, "exit", end->code);
+    if (end != NULL && end->kind == TN_AGENT_SIGNALED)
+        cJSON_AddNumberToObject(result, "signal", end->code);
+    if (reason != NULL && reason[0] != '\0')
+        cJSON_AddStringToObject(result, "reason", reason);
+    event_del(task->step_timer);
+    task->op = (struct tn_op){0};
+    task->step_open = false;
+    task->stopping = TN_STOP_NONE;
+    task->progress.tries = 0;
+    tn_outlet_close_stream(task->outlet, tn_runner_stream(step), false, NULL, NULL);
+    tn_task_report_step(task, step, state, result);
+    tn_task_touch(task);
+}
+
+void tn_runner_step_done(struct tn_task *task, const char *fail_reason)
+{
+    bool canceled = task->progress.canceled || task->progress.timed_out;
+
+    if (fail_reason != NULL) {
+        task->progress.failed = true;
+        tn_runner_say(task, "%s\n", fail_reason);
+    }
+    end_step(task, fail_reason == NULL ? "succeeded" : canceled ? "canceled" : "failed", NULL, fail_reason);
+    if (task->phase == TN_PHASE_STEPPING && task->link != NULL)
+        next_step(task);
+}
+
+void tn_runner_background_done(struct tn_task *task, unsigned step)
+{
+    auto_json cJSON *result = cJSON_CreateObject();
+
+    cJSON_AddNumberToObject(result, "ended", (double)tn_now_ms());
+    tn_outlet_close_stream(task->outlet, tn_runner_stream(step), false, NULL, NULL);
+    tn_task_report_step(task, step, "succeeded", result);
+}
+
+static void run_command(struct tn_task *task);
+
+static void begin_step(struct tn_task *task)
+{
+    const cJSON *step = tn_runner_step(task, task->progress.step);
+    const char *type = tn_json_string(step, "type", "?");
+
+    task->channels = 0;
+    if (strcmp(type, "run") == 0) {
+        run_command(task);
+    } else if (!tn_tree_begin(task, type, step)) {
+        char reason[160];
+
+        snprintf(reason, sizeof(reason), "this executor cannot do the step \"%.60s\": %s", type,
+                 strcmp(type, "setup_remote_docker") == 0
+                     ? "no remote-docker executor is part of this installation"
+                     : "it is not part of this version of Tenon");
+        tn_runner_step_done(task, reason);
+    }
+}
+
+/* on_success, always, on_fail; artifacts and test results are always stored. */
+static bool wanted(const struct tn_task *task, const cJSON *step)
+{
+    const char *type = tn_json_string(step, "type", "");
+    const char *when = tn_json_string(step, "when", "on_success");
+
+    if (task->progress.halted)
+        return false;
+    if (strcmp(type, "store_artifacts") == 0 || strcmp(type, "store_test_results") == 0 || strcmp(when, "always") == 0)
+        return true;
+    return task->progress.failed == (strcmp(when, "on_fail") == 0);
+}
+
+static void skip_step(struct tn_task *task, unsigned step)
+{
+    task->step_started_ms = tn_now_ms();
+    free(task->step_log);
+    task->step_log = NULL;
+    task->progress.step = step;
+    {
+        auto_json cJSON *result = times(task, true);
+
+        tn_task_report_step(task, step, "skipped", result);
+    }
+}
+
+static void next_step(struct tn_task *task)
+{
+    if (task->progress.timed_out) {
+        tn_task_finish(task, TN_TASK_TIMED_OUT, "the job ran longer than its limit of 5h");
+        return;
+    }
+    if (task->progress.canceled) {
+        tn_task_finish(task, TN_TASK_CANCELED, "canceled");
+        return;
+    }
+    while (task->progress.step + 1 < step_count(task)) {
+        unsigned step = task->progress.step + 1;
+
+        if (!wanted(task, tn_runner_step(task, step))) {
+            skip_step(task, step);
+            continue;
+        }
+        task->progress.step = step;
+        task->progress.tries = 0;
+        task->progress.begun = true;
+        task->step_started_ms = 0;
+        tn_runner_open_log(task, begin_step);
+        tn_task_touch(task);
+        return;
+    }
+    if (task->progress.failed)
+        tn_task_finish(task, TN_TASK_FAILED, "a step failed");
+    else
+        tn_task_finish(task, TN_TASK_SUCCEEDED, "%s", "");
+}
+
+/* ---- run ---- */
+
+static char **shell_words(const struct tn_task *task, const cJSON *step)
+{
+    const char *shell = tn_json_string(step, "shell", tn_json_string(task->definition, "shell", task->shell));
+
+    return tn_words_split(shell);
+}
+
+static void arm_no_output(struct tn_task *task)
+{
+    struct timeval wait = {(time_t)(task->no_output_ms / 1000), (suseconds_t)(task->no_output_ms % 1000 * 1000)};
+
+    evtimer_add(task->step_timer, &wait);
+}
+
+static void run_command(struct tn_task *task)
+{
+    const cJSON *step = tn_runner_step(task, task->progress.step);
+    const char *command = tn_json_string(step, "command", "");
+    auto_environ struct tn_environ env = TN_ENVIRON_INIT;
+    auto_free char *cwd = tn_runner_path(task, tn_json_string(step, "working_directory", "."));
+    char **words = shell_words(task, step);
+    uint32_t channel = (uint32_t)task->progress.step << 16 | COMMAND_CHANNEL;
+    struct tn_agent_spawn spawn = {.flags = TN_AGENT_ENV_ADD, .cwd = cwd, .user = ""};
+    struct tn_err err = TN_ERR_INIT;
+    int failed;
+
+    if (strlen(command) > COMMAND_BYTES || words == NULL) {
+        tn_words_free(words);
+        tn_runner_step_done(task, words == NULL ? "the step's `shell` is not a command line: a quote is not closed"
+                                                : "the command is longer than 120 KiB, which the kernel does not take; "
+                                                  "put it into a script of the project");
+        return;
+    }
+    words = tn_words_add(tn_words_add(words, "-c"), command);
+    tn_runner_environ(task, step, &env);
+    spawn.argv = (const char **)words;
+    spawn.argc = (uint32_t)tn_words_count(words);
+    spawn.envp = (const char **)env.entries;
+    spawn.envc = (uint32_t)env.count;
+    failed = tn_agent_link_spawn(task->link, channel, &spawn, &err);
+    tn_words_free(words);
+    if (failed != 0) {
+        tn_runner_sent(task, failed, &err);
+        return;
+    }
+    if (tn_json_bool(step, "background", false)) {
+        if (task->progress.backgrounds < sizeof(task->progress.background) / sizeof(unsigned)) {
+            task->progress.background[task->progress.backgrounds++] = task->progress.step;
+            task->step_open = false;
+            tn_task_touch(task);
+            next_step(task);
+        } else {
+            tn_runner_step_done(task, "a job may have at most 64 background steps");
+        }
+        return;
+    }
+    task->no_output_ms = (uint64_t)(tn_json_number(step, "no_output_timeout", 600) * 1000);
+    task->last_output_ms = tn_now_ms();
+    arm_no_output(task);
+}
+
+static void stop_command(struct tn_task *task, bool kill)
+{
+    struct timeval grace = {GRACE_S, 0};
+    struct tn_err err = TN_ERR_INIT;
+    uint32_t channel = (uint32_t)task->progress.step << 16 | COMMAND_CHANNEL;
+
+    task->stopping = kill ? TN_STOP_KILL : TN_STOP_TERM;
+    if (tn_agent_link_signal(task->link, channel, kill ? SIGKILL : SIGTERM, kill ? TN_AGENT_TREE : TN_AGENT_GROUP,
+                             &err) != 0)
+        tn_warn("task %llu.%u: %s", (unsigned long long)task->id, task->attempt, err.text);
+    evtimer_add(task->step_timer, &grace);
+}
+
+void tn_runner_on_timer(struct tn_task *task)
+{
+    uint64_t silent = tn_now_ms() - task->last_output_ms;
+
+    if (task->phase != TN_PHASE_STEPPING || !task->step_open)
+        return;
+    if (task->stopping == TN_STOP_KILL) {
+        tn_runner_step_done(task, "the command could not be killed");
+        return;
+    }
+    if (task->stopping == TN_STOP_TERM) {
+        stop_command(task, true);
+        return;
+    }
+    if (silent + 1 < task->no_output_ms) {
+        struct timeval rest = {(time_t)((task->no_output_ms - silent) / 1000),
+                               (suseconds_t)((task->no_output_ms - silent) % 1000 * 1000)};
+
+        evtimer_add(task->step_timer, &rest);
+        return;
+    }
+    task->no_output_over = true;
+    stop_command(task, false);
+}
+
+/* "10m0s", as Go prints a duration: users know the message so. */
+static const char *duration_text(uint64_t ms, char *out, size_t size)
+{
+    uint64_t seconds = ms / 1000;
+
+    if (seconds >= 3600)
+        snprintf(out, size, "%lluh%llum%llus", (unsigned long long)(seconds / 3600),
+                 (unsigned long long)(seconds / 60 % 60), (unsigned long long)(seconds % 60));
+    else if (seconds >= 60)
+        snprintf(out, size, "%llum%llus", (unsigned long long)(seconds / 60), (unsigned long long)(seconds % 60));
+    else if (ms % 1000 == 0)
+        snprintf(out, size, "%llus", (unsigned long long)seconds);
+    else
+        snprintf(out, size, "%.3gs", (double)ms / 1000);
+    return out;
+}
+
+static void command_ended(struct tn_task *task, const struct tn_agent_exit *end)
+{
+    bool no_output = task->no_output_over;
+    char text[64];
+    char reason[TN_AGENT_TEXT_MAX];
+
+    task->no_output_over = false;
+    if (no_output) {
+        snprintf(reason, sizeof(reason), "Too long with no output (exceeded %s): context deadline exceeded",
+                 duration_text(task->no_output_ms, text, sizeof(text)));
+    } else if (end->kind == TN_AGENT_NO_SPAWN) {
+        snprintf(reason, sizeof(reason), "The command could not be started: %.*s", (int)end->text_len, end->text);
+    } else if (end->kind == TN_AGENT_SIGNALED) {
+        snprintf(reason, sizeof(reason), "Killed by signal %u (%s)", end->code, strsignal((int)end->code));
+    } else if (end->code != 0) {
+        snprintf(reason, sizeof(reason), "Exited with code exit status %u", end->code);
+    } else {
+        if ((end->flags & TN_AGENT_HALTED) != 0)
+            task->progress.halted = true;
+        end_step(task, "succeeded", end, NULL);
+        next_step(task);
+        return;
+    }
+    if ((end->flags & TN_AGENT_HALTED) != 0)
+        task->progress.halted = true;
+    task->progress.failed = true;
+    if (task->progress.canceled || task->progress.timed_out) {
+        end_step(task, "canceled", end, reason);
+    } else {
+        tn_runner_say(task, "\n%s\n", reason);
+        end_step(task, "failed", end, reason);
+    }
+    next_step(task);
+}
+
+/* ---- what the agent says ---- */
+
+static bool take_background(struct tn_task *task, unsigned step)
+{
+    struct tn_progress *progress = &task->progress;
+
+    for (size_t i = 0; i < progress->backgrounds; i++) {
+        if (progress->background[i] != step)
+            continue;
+        progress->background[i] = progress->background[--progress->backgrounds];
+        return true;
+    }
+    return false;
+}
+
+static bool is_background(const struct tn_task *task, unsigned step)
+{
+    for (size_t i = 0; i < task->progress.backgrounds; i++)
+        if (task->progress.background[i] == step)
+            return true;
+    return false;
+}
+
+void tn_runner_on_out(struct tn_task *task, uint32_t channel, const void *bytes, size_t length)
+{
+    unsigned step = channel >> 16;
+
+    if (channel == task->op.channel) {
+        if (task->op.on_out != NULL)
+            task->op.on_out(task, bytes, length);
+        return;
+    }
+    if ((channel & 0xffff) != COMMAND_CHANNEL)
+        return; /* of a try before a crash */
+    if (step == task->progress.step && task->step_open)
+        task->last_output_ms = tn_now_ms();
+    else if (!is_background(task, step))
+        return;
+    tn_outlet_write(task->outlet, tn_runner_stream(step), bytes, length);
+}
+
+void tn_runner_on_exit(struct tn_task *task, uint32_t channel, const struct tn_agent_exit *end)
+{
+    unsigned step = channel >> 16;
+
+    if (channel == task->op.channel) {
+        void (*on_exit)(struct tn_task *, const struct tn_agent_exit *) = task->op.on_exit;
+
+        task->op = (struct tn_op){0};
+        on_exit(task, end);
+    } else if ((channel & 0xffff) != COMMAND_CHANNEL) {
+        return;
+    } else if (step == task->progress.step && task->step_open) {
+        command_ended(task, end);
+    } else if (take_background(task, step)) {
+        tn_runner_background_done(task, step);
+    }
+}
+
+void tn_runner_cancel(struct tn_task *task, bool force)
+{
+    const cJSON *step = tn_runner_step(task, task->progress.step);
+
+    if (task->step_open && step != NULL && strcmp(tn_json_string(step, "type", ""), "run") == 0)
+        stop_command(task, force);
+    else
+        tn_task_finish(task, TN_TASK_CANCELED, "canceled");
+}
+
+void tn_runner_time_out(struct tn_task *task)
+{
+    task->progress.timed_out = true;
+    if (task->phase == TN_PHASE_STEPPING && task->step_open)
+        tn_runner_cancel(task, false);
+    else
+        tn_task_finish(task, TN_TASK_TIMED_OUT, "the job ran longer than its limit of 5h");
+}
+
+/* ---- the first things in an environment ---- */
+
+static void go_on(struct tn_task *task)
+{
+    const cJSON *step = tn_runner_step(task, task->progress.step);
+
+    if (!task->step_open) {
+        next_step(task);
+        return;
+    }
+    if (step == NULL) {
+        tn_runner_step_done(task, NULL); /* the environment is up */
+        return;
+    }
+    if (strcmp(tn_json_string(step, "type", ""), "run") != 0)
+        task->progress.tries++;
+    tn_runner_open_log(task, begin_step);
+}
+
+static void on_cwd_made(struct tn_task *task, const struct tn_agent_exit *end)
+{
+    if (end->kind != TN_AGENT_EXITED || end->code != 0) {
+        tn_task_finish(task, TN_TASK_FAILED, "the working directory %s cannot be made: %.*s", task->cwd,
+                       (int)end->text_len, end->text);
+        return;
+    }
+    go_on(task);
+}
+
+/* Unpacking nothing makes the folder. */
+static void make_cwd(struct tn_task *task)
+{
+    static const char empty_tar[1024]; /* an archive's end mark: two blocks of zeros */
+    struct tn_err err = TN_ERR_INIT;
+
+    task->op = (struct tn_op){.channel = tn_runner_channel(task), .on_exit = on_cwd_made};
+    if (tn_agent_link_tree_put(task->link, task->op.channel, task->cwd, &err) != 0 ||
+        tn_agent_link_stdin(task->link, task->op.channel, 0, empty_tar, sizeof(empty_tar), &err) != 0 ||
+        tn_agent_link_stdin_eof(task->link, task->op.channel, sizeof(empty_tar), &err) != 0)
+        tn_runner_sent(task, -1, &err);
+}
+
+static void on_shell_probed(struct tn_task *task, const struct tn_agent_exit *end)
+{
+    bool pipefail = end->kind == TN_AGENT_EXITED && end->code == 0;
+
+    task->shell = tn_fs_path("%s", pipefail ? "/bin/sh -eo pipefail" : "/bin/sh -e");
+    make_cwd(task);
+}
+
+/* /bin/sh is told `-o pipefail` only if it knows it: dash refuses to start with it. */
+static void probe_shell(struct tn_task *task)
+{
+    static const char *argv[] = {"/bin/sh", "-eo", "pipefail", "-c", ":", NULL};
+    static const char *envp[] = {NULL};
+    struct tn_agent_spawn spawn = {.cwd = "/", .user = "", .argc = 5, .argv = argv, .envp = envp};
+    struct tn_err err = TN_ERR_INIT;
+
+    task->op = (struct tn_op){.channel = tn_runner_channel(task), .on_exit = on_shell_probed};
+    tn_runner_sent(task, tn_agent_link_spawn(task->link, task->op.channel, &spawn, &err), &err);
+}
+
+void tn_runner_start(struct tn_task *task)
+{
+    const char *declared = tn_json_string(task->definition, "working_directory", "~/project");
+    char bash[8];
+    char shared[512];
+
+    task->channels = 0;
+    if (tn_runner_fact(task, "shared_tmp", shared, sizeof(shared))[0] != '\0' && task->progress.step == 0)
+        tn_runner_say(task, "/tmp is shared with everything on this host: %s\n", shared);
+    if (task->adopted && ++task->progress.tries + 1 >= TRIES_MAX) { /* fresh channel numbers for what follows */
+        tn_task_finish(task, TN_TASK_INFRASTRUCTURE_FAILURE, "the step was interrupted %d times", TRIES_MAX);
+        return;
+    }
+    free(task->cwd);
+    task->cwd = tn_fs_path("%s", "");
+    if (declared[0] != '~' && declared[0] != '/') {
+        char home[1024];
+
+        task->cwd = (free(task->cwd), tn_fs_path("%s/%s", home_of(task, home, sizeof(home)), declared));
+    } else {
+        char *cwd = tn_runner_path(task, declared);
+
+        free(task->cwd);
+        task->cwd = cwd;
+    }
+    free(task->shell);
+    task->shell = NULL;
+    if (strcmp(tn_runner_fact(task, "shell_bash", bash, sizeof(bash)), "") != 0 && strcmp(bash, "0") != 0) {
+        task->shell = tn_fs_path("/bin/bash -eo pipefail");
+        make_cwd(task);
+    } else {
+        probe_shell(task);
+    }
+}

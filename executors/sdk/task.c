@@ -1,0 +1,629 @@
+#include "executors/sdk/task.h"
+#include "core/lib/fs.h"
+#include "core/lib/json.h"
+#include "core/lib/log.h"
+#include "executors/sdk/internal.h"
+#include "executors/sdk/progress.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    CHECKPOINT_BYTES = 512 * 1024, /* of agent stream since the last one: then at once */
+    CHECKPOINT_MS = 20,            /* else this long after the first change */
+    CONNECT_MS = 30000,            /* until a new environment's agent answers */
+    JOB_LIMIT_S = 5 * 3600,
+};
+
+uint64_t tn_now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
+static void replace(char **place, const char *value)
+{
+    free(*place);
+    *place = value != NULL ? tn_fs_path("%s", value) : NULL;
+}
+
+static void release(struct tn_task *task);
+static void send_checkpoint(struct tn_task *task);
+
+/* ---- checkpoints ---- */
+
+static void hex(const uint8_t *bytes, size_t length, char *out)
+{
+    for (size_t i = 0; i < length; i++)
+        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+}
+
+static bool unhex(const char *text, uint8_t *out, size_t length)
+{
+    if (text == NULL || strlen(text) != 2 * length)
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        unsigned value;
+
+        if (sscanf(text + 2 * i, "%2x", &value) != 1)
+            return false;
+        out[i] = (uint8_t)value;
+    }
+    return true;
+}
+
+static void after_checkpoint(struct tn_task *task)
+{
+    if (task->has_cancel) {
+        task->has_cancel = false;
+        tn_peer_reply(tn_executor_service(task->executor)->bus, &task->cancel, TN_MSG_ACK, NULL, 0);
+    }
+    if (task->phase == TN_PHASE_SEALING && !task->checkpoint_dirty)
+        release(task);
+    else if (task->checkpoint_dirty)
+        tn_task_touch(task);
+}
+
+static void on_checkpoint(void *arg, const cJSON *answer, const struct tn_err *err)
+{
+    struct tn_task *task = arg;
+
+    task->checkpoint_sent = false;
+    if (err != NULL) {
+        /* Nothing can be kept any more (a full disk): the job cannot go on safely, but it can end and say why. */
+        tn_error("task %llu.%u: checkpoint: %s", (unsigned long long)task->id, task->attempt, err->text);
+        if (task->phase == TN_PHASE_SEALING) {
+            release(task);
+        } else {
+            task->checkpoint_dirty = false;
+            tn_task_finish(task, TN_TASK_INFRASTRUCTURE_FAILURE, "the output service cannot keep the job's progress: %s",
+                           err->text);
+        }
+        return;
+    }
+    task->acked_cursor = task->checkpoint_cursor;
+    if (task->link != NULL)
+        tn_agent_link_ack(task->link, task->acked_cursor);
+    after_checkpoint(task);
+}
+
+static void send_checkpoint(struct tn_task *task)
+{
+    auto_json cJSON *state = NULL;
+    char boot[2 * TN_AGENT_BOOT + 1];
+
+    if (task->checkpoint_sent || task->outlet == NULL || task->phase == TN_PHASE_OPENING)
+        return;
+    event_del(task->checkpoint_timer);
+    state = tn_progress_save(task);
+    hex(task->boot, sizeof(task->boot), boot);
+    task->checkpoint_sent = true;
+    task->checkpoint_dirty = false;
+    task->checkpoint_cursor = task->cursor;
+    tn_outlet_checkpoint(task->outlet, boot, task->cursor, state, on_checkpoint, task);
+}
+
+static void on_checkpoint_timer(evutil_socket_t fd, short what, void *arg)
+{
+    send_checkpoint(arg);
+}
+
+void tn_task_touch(struct tn_task *task)
+{
+    struct timeval soon = {0, CHECKPOINT_MS * 1000};
+
+    task->checkpoint_dirty = true;
+    if (task->checkpoint_sent || task->checkpoint_held || task->phase >= TN_PHASE_RELEASING)
+        return;
+    if (task->phase == TN_PHASE_SEALING || task->has_cancel || task->cursor - task->acked_cursor >= CHECKPOINT_BYTES)
+        send_checkpoint(task);
+    else if (!evtimer_pending(task->checkpoint_timer, NULL))
+        evtimer_add(task->checkpoint_timer, &soon);
+}
+
+/* ---- the agent ---- */
+
+static void moved(struct tn_task *task, uint64_t offset)
+{
+    task->cursor = offset;
+    tn_task_touch(task);
+    if (tn_outlet_full(task->outlet) && !task->reading_paused) {
+        task->reading_paused = true;
+        tn_agent_link_pause(task->link);
+    }
+}
+
+static void on_hello(void *arg, const char *facts, const uint8_t boot[TN_AGENT_BOOT], uint64_t head)
+{
+    struct tn_task *task = arg;
+
+    memcpy(task->boot, boot, sizeof(task->boot));
+    if (task->phase != TN_PHASE_CONNECTING)
+        return; /* a reconnect: everything goes on */
+    replace(&task->facts, facts);
+    task->phase = TN_PHASE_STEPPING;
+    tn_task_report_state(task, TN_TASK_RUNNING, NULL);
+    tn_task_touch(task);
+    tn_runner_start(task);
+}
+
+static void on_out(void *arg, uint32_t channel, const uint8_t *bytes, size_t length, uint64_t offset)
+{
+    struct tn_task *task = arg;
+
+    tn_runner_on_out(task, channel, bytes, length);
+    moved(task, offset);
+}
+
+static void on_exit_frame(void *arg, uint32_t channel, const struct tn_agent_exit *end, uint64_t offset)
+{
+    struct tn_task *task = arg;
+
+    task->cursor = offset; /* before: what follows from the exit belongs to the state after it */
+    tn_runner_on_exit(task, channel, end);
+    if (task->link != NULL)
+        moved(task, offset);
+}
+
+static void on_spawned(void *arg, uint32_t channel, uint32_t pid, uint64_t offset)
+{
+    moved(arg, offset);
+}
+
+static void on_window(void *arg, uint32_t channel, uint64_t applied, uint64_t limit, uint64_t offset)
+{
+    struct tn_task *task = arg;
+
+    tn_tree_on_window(task, channel, limit);
+    if (task->link != NULL)
+        moved(task, offset);
+}
+
+static void on_warn(void *arg, uint32_t channel, enum tn_agent_warning kind, const char *text, uint64_t offset)
+{
+    struct tn_task *task = arg;
+
+    tn_runner_say(task, kind == TN_AGENT_WARN_MISSING ? "No such file or folder: %s\n" : "%s\n", text);
+    moved(task, offset);
+}
+
+static void on_error(void *arg, uint32_t channel, const char *text, uint64_t offset)
+{
+    struct tn_task *task = arg;
+
+    tn_runner_say(task, "%s\n", text);
+    moved(task, offset);
+}
+
+static void on_gap(void *arg, uint64_t asked, uint64_t start, enum tn_agent_result why)
+{
+    tn_task_environment_lost(arg, "the agent's output from byte %llu to %llu is gone", (unsigned long long)asked,
+                             (unsigned long long)start);
+}
+
+static void on_lost(void *arg, const struct tn_err *err)
+{
+    tn_task_environment_lost(arg, "%s", err->text);
+}
+
+static void on_room(void *arg)
+{
+    struct tn_task *task = arg;
+
+    if (task->reading_paused && task->link != NULL) {
+        task->reading_paused = false;
+        tn_agent_link_resume(task->link);
+    }
+}
+
+static void drop_link(struct tn_task *task)
+{
+    tn_agent_link_free(task->link);
+    task->link = NULL;
+    task->reading_paused = false;
+}
+
+static void connect_agent(struct tn_task *task)
+{
+    struct tn_err err = TN_ERR_INIT;
+    struct tn_agent_link_config config = {.path = task->agent_socket,
+                                          .fd = -1,
+                                          .start = {.offset = task->cursor},
+                                          .connect_timeout_ms = CONNECT_MS,
+                                          .callbacks = {.on_hello = on_hello,
+                                                        .on_out = on_out,
+                                                        .on_spawned = on_spawned,
+                                                        .on_exit = on_exit_frame,
+                                                        .on_window = on_window,
+                                                        .on_warn = on_warn,
+                                                        .on_error = on_error,
+                                                        .on_gap = on_gap,
+                                                        .on_lost = on_lost},
+                                          .arg = task};
+
+    memcpy(config.start.boot, task->boot, sizeof(task->boot));
+    task->phase = TN_PHASE_CONNECTING;
+    task->link = tn_agent_link_new(tn_executor_service(task->executor)->base, &config, &err);
+    if (task->link == NULL)
+        tn_task_finish(task, TN_TASK_INFRASTRUCTURE_FAILURE, "agent: %s", err.text);
+}
+
+/* ---- the environment ---- */
+
+uint64_t tn_task_id(const struct tn_task *task)
+{
+    return task->id;
+}
+
+uint32_t tn_task_attempt(const struct tn_task *task)
+{
+    return task->attempt;
+}
+
+const cJSON *tn_task_lease(const struct tn_task *task)
+{
+    return task->lease;
+}
+
+void tn_task_set_environment(struct tn_task *task, void *environment)
+{
+    task->environment = environment;
+}
+
+void *tn_task_environment(const struct tn_task *task)
+{
+    return task->environment;
+}
+
+void tn_task_say(struct tn_task *task, const char *fmt, ...)
+{
+    char text[2048];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (task->phase == TN_PHASE_ACQUIRING && task->progress.step == 0)
+        tn_runner_say(task, "%s\n", text);
+}
+
+void tn_task_acquired(struct tn_task *task, const struct tn_environment *environment)
+{
+    replace(&task->agent_socket, environment->agent_socket);
+    replace(&task->bin, environment->bin);
+    replace(&task->scratch, environment->scratch);
+    replace(&task->home, environment->home);
+    replace(&task->root, environment->root != NULL ? environment->root : "");
+    replace(&task->node, environment->node);
+    task->acquire_pending = false;
+    if (task->phase != TN_PHASE_ACQUIRING)
+        return; /* canceled meanwhile: release is on its way */
+    connect_agent(task);
+}
+
+void tn_task_not_acquired(struct tn_task *task, bool retry, const char *fmt, ...)
+{
+    char reason[512];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(reason, sizeof(reason), fmt, ap);
+    va_end(ap);
+    task->acquire_pending = false;
+    if (task->phase != TN_PHASE_ACQUIRING)
+        return;
+    task->progress.final = !retry;
+    tn_task_finish(task, TN_TASK_INFRASTRUCTURE_FAILURE, "%s", reason);
+}
+
+void tn_task_environment_lost(struct tn_task *task, const char *fmt, ...)
+{
+    char reason[512];
+    va_list ap;
+
+    if (task->phase != TN_PHASE_CONNECTING && task->phase != TN_PHASE_STEPPING)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(reason, sizeof(reason), fmt, ap);
+    va_end(ap);
+    tn_task_finish(task, TN_TASK_INFRASTRUCTURE_FAILURE, "the environment is lost: %.450s", reason);
+}
+
+/* ---- beginning ---- */
+
+static void acquire(struct tn_task *task)
+{
+    if (task->adopted && task->progress.step > 0)
+        tn_info("task %llu.%u: adopted at step %u, agent offset %llu", (unsigned long long)task->id, task->attempt,
+                task->progress.step, (unsigned long long)task->cursor);
+    task->phase = TN_PHASE_ACQUIRING;
+    task->acquire_pending = true;
+    tn_executor_ops(task->executor)->acquire(task->executor, task);
+}
+
+static void begin_environment_step(struct tn_task *task)
+{
+    acquire(task);
+}
+
+static void take_checkpoint(struct tn_task *task, const cJSON *checkpoint)
+{
+    uint8_t boot[TN_AGENT_BOOT];
+
+    if (checkpoint == NULL)
+        return;
+    task->adopted = true;
+    task->cursor = task->acked_cursor = tn_json_u64(checkpoint, "cursor", 0);
+    if (unhex(tn_json_string(checkpoint, "boot", NULL), boot, sizeof(boot)))
+        memcpy(task->boot, boot, sizeof(boot));
+    tn_progress_load(task, tn_json_get(checkpoint, "state"));
+}
+
+static void on_opened(void *arg, const cJSON *answer, const struct tn_err *err)
+{
+    struct tn_task *task = arg;
+    const cJSON *stream;
+
+    if (err != NULL) {
+        task->phase = TN_PHASE_SEALING;
+        task->progress.ended = TN_TASK_INFRASTRUCTURE_FAILURE;
+        snprintf(task->progress.reason, sizeof(task->progress.reason), "the output service: %.450s", err->text);
+        release(task);
+        return;
+    }
+    replace(&task->folder, tn_json_string(answer, "folder", NULL));
+    take_checkpoint(task, tn_json_get(answer, "checkpoint"));
+    cJSON_ArrayForEach(stream, tn_json_get(answer, "streams"))
+    {
+        tn_outlet_set_offset(task->outlet, (uint32_t)tn_json_number(stream, "stream", 0),
+                             tn_json_u64(stream, "offset", 0));
+    }
+    if (task->progress.ended >= 0) {
+        release(task);
+        return;
+    }
+    task->phase = TN_PHASE_ACQUIRING;
+    if (task->cancel_wanted || task->progress.canceled) {
+        tn_task_finish(task, TN_TASK_CANCELED, "canceled");
+        return;
+    }
+    tn_task_report_state(task, TN_TASK_PREPARING, NULL);
+    if (task->progress.step == 0)
+        tn_runner_open_log(task, begin_environment_step);
+    else
+        acquire(task);
+}
+
+static void add_masks(cJSON *masks, const cJSON *pairs)
+{
+    const cJSON *pair;
+
+    cJSON_ArrayForEach(pair, pairs)
+    {
+        const cJSON *value = cJSON_GetArrayItem(pair, 1);
+
+        if (cJSON_IsString(value))
+            cJSON_AddItemToArray(masks, cJSON_CreateString(value->valuestring));
+    }
+}
+
+static void on_reset(void *arg)
+{
+    struct tn_task *task = arg;
+
+    tn_info("task %llu.%u: the output service was restarted; going on from the last checkpoint",
+            (unsigned long long)task->id, task->attempt);
+    tn_task_begin(task);
+}
+
+/* Everything that only this life of the attempt knew is forgotten; the checkpoint knows the rest. */
+static void forget_life(struct tn_task *task)
+{
+    drop_link(task);
+    tn_outlet_free(task->outlet);
+    tn_tree_free(task);
+    tn_peer_forget(tn_executor_service(task->executor)->bus, task);
+    tn_task_reports_free(task);
+    task->report_sent = false;
+    task->checkpoint_sent = task->checkpoint_dirty = false;
+    task->step_open = false;
+    task->op = (struct tn_op){0};
+    task->stopping = TN_STOP_NONE;
+    task->cursor = task->acked_cursor = 0;
+    memset(task->boot, 0, sizeof(task->boot));
+    memset(&task->progress, 0, sizeof(task->progress));
+    task->progress.ended = -1;
+    event_del(task->checkpoint_timer);
+    event_del(task->step_timer);
+}
+
+void tn_task_begin(struct tn_task *task)
+{
+    struct tn_outlet_callbacks callbacks = {.on_reset = on_reset, .on_room = on_room, .arg = task};
+    const cJSON *workflow = tn_json_get(task->lease, "workflow");
+    const cJSON *job = tn_json_get(task->lease, "job");
+    const cJSON *index = tn_json_get(task->lease, "task");
+    auto_json cJSON *body = cJSON_CreateObject();
+    cJSON *masks = cJSON_AddArrayToObject(body, "masks");
+
+    forget_life(task);
+    task->phase = TN_PHASE_OPENING;
+    task->outlet = tn_outlet_new(tn_executor_data(task->executor), task->id, task->attempt, &callbacks);
+    add_masks(masks, tn_json_get(task->lease, "project_environment"));
+    add_masks(masks, tn_json_get(task->lease, "context_environment"));
+    cJSON_AddStringToObject(body, "pipeline", tn_json_string(tn_json_get(task->lease, "pipeline"), "id", ""));
+    cJSON_AddStringToObject(body, "project", tn_json_string(task->lease, "project", "default"));
+    cJSON_AddStringToObject(body, "workflow", tn_json_string(workflow, "name", "workflow"));
+    cJSON_AddStringToObject(body, "job", tn_json_string(job, "name", "job"));
+    cJSON_AddNumberToObject(body, "index", tn_json_number(index, "index", 0));
+    cJSON_AddNumberToObject(body, "total", tn_json_number(index, "total", 1));
+    tn_outlet_call(task->outlet, TN_MSG_TASK_OPEN, body, on_opened, task);
+}
+
+/* ---- ending ---- */
+
+void tn_task_finish(struct tn_task *task, enum tn_task_state result, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (task->phase >= TN_PHASE_SEALING)
+        return;
+    task->progress.ended = (int)result;
+    va_start(ap, fmt);
+    vsnprintf(task->progress.reason, sizeof(task->progress.reason), fmt, ap);
+    va_end(ap);
+    event_del(task->step_timer);
+    event_del(task->job_timer);
+    task->phase = TN_PHASE_SEALING;
+    task->checkpoint_held = true; /* one checkpoint with all of what follows */
+    if (task->step_open)
+        tn_runner_step_done(task, task->progress.reason);
+    for (size_t i = 0; i < task->progress.backgrounds; i++)
+        tn_runner_background_done(task, task->progress.background[i]);
+    task->progress.backgrounds = 0;
+    drop_link(task);
+    tn_tree_free(task);
+    task->checkpoint_held = false;
+    tn_task_touch(task);
+}
+
+static void report_end(struct tn_task *task)
+{
+    task->phase = TN_PHASE_REPORTING;
+    tn_task_report_state(task, (enum tn_task_state)task->progress.ended, task->progress.reason);
+}
+
+static void on_closed(void *arg, const cJSON *answer, const struct tn_err *err)
+{
+    struct tn_task *task = arg;
+
+    if (err != NULL)
+        tn_warn("task %llu.%u: closing its output: %s", (unsigned long long)task->id, task->attempt, err->text);
+    report_end(task);
+}
+
+static void release(struct tn_task *task)
+{
+    task->phase = TN_PHASE_RELEASING;
+    tn_executor_ops(task->executor)->release(task->executor, task);
+}
+
+void tn_task_released(struct tn_task *task)
+{
+    auto_json cJSON *body = NULL;
+
+    if (task->phase != TN_PHASE_RELEASING)
+        return;
+    if (task->outlet == NULL || tn_executor_stopping(task->executor)) {
+        /* The installation ends with this process, or the attempt was taken from us: nobody waits for a word. */
+        tn_task_free(task);
+        return;
+    }
+    body = cJSON_CreateObject();
+    task->phase = TN_PHASE_CLOSING;
+    tn_outlet_call(task->outlet, TN_MSG_TASK_CLOSE, body, on_closed, task);
+}
+
+void tn_task_cancel(struct tn_task *task, bool force, const struct tn_msg_ref *request)
+{
+    if (request != NULL && task->phase < TN_PHASE_RELEASING) {
+        task->has_cancel = true;
+        task->cancel = *request;
+    } else if (request != NULL) {
+        tn_peer_reply(tn_executor_service(task->executor)->bus, request, TN_MSG_ACK, NULL, 0);
+    }
+    if (task->phase >= TN_PHASE_SEALING)
+        return;
+    task->cancel_wanted = true;
+    task->progress.canceled = true;
+    if (task->phase == TN_PHASE_OPENING)
+        return; /* on_opened() sees it */
+    if (task->phase == TN_PHASE_STEPPING && !force) {
+        tn_runner_cancel(task, false);
+        tn_task_touch(task);
+    } else {
+        tn_task_finish(task, TN_TASK_CANCELED, "canceled");
+    }
+}
+
+void tn_task_abandon(struct tn_task *task)
+{
+    if (task->phase == TN_PHASE_RELEASING)
+        return;
+    drop_link(task);
+    tn_tree_free(task);
+    tn_outlet_free(task->outlet);
+    task->outlet = NULL;
+    tn_peer_forget(tn_executor_service(task->executor)->bus, task);
+    event_del(task->checkpoint_timer);
+    event_del(task->step_timer);
+    event_del(task->job_timer);
+    release(task);
+}
+
+/* ---- memory ---- */
+
+static void on_job_limit(evutil_socket_t fd, short what, void *arg)
+{
+    tn_runner_time_out(arg);
+}
+
+static void on_step_timer(evutil_socket_t fd, short what, void *arg)
+{
+    tn_runner_on_timer(arg);
+}
+
+struct tn_task *tn_task_new(struct tn_executor *executor, uint64_t id, uint32_t attempt, cJSON *lease)
+{
+    struct tn_task *task = calloc(1, sizeof(*task));
+    struct event_base *base = tn_executor_service(executor)->base;
+    struct timeval limit = {JOB_LIMIT_S, 0};
+
+    if (task == NULL)
+        tn_fatal(3, "out of memory: a task");
+    task->executor = executor;
+    task->id = id;
+    task->attempt = attempt;
+    task->lease = lease;
+    task->definition = tn_json_get(lease, "definition");
+    task->steps = tn_json_get(task->definition, "steps");
+    task->progress.ended = -1;
+    STAILQ_INIT(&task->reports);
+    task->checkpoint_timer = evtimer_new(base, on_checkpoint_timer, task);
+    task->step_timer = evtimer_new(base, on_step_timer, task);
+    task->job_timer = evtimer_new(base, on_job_limit, task);
+    if (task->checkpoint_timer == NULL || task->step_timer == NULL || task->job_timer == NULL)
+        tn_fatal(3, "out of memory: a task's timers");
+    evtimer_add(task->job_timer, &limit);
+    return task;
+}
+
+void tn_task_free(struct tn_task *task)
+{
+    tn_executor_forget(task->executor, task);
+    drop_link(task);
+    tn_tree_free(task);
+    tn_outlet_free(task->outlet);
+    tn_peer_forget(tn_executor_service(task->executor)->bus, task);
+    tn_task_reports_free(task);
+    event_free(task->checkpoint_timer);
+    event_free(task->step_timer);
+    event_free(task->job_timer);
+    cJSON_Delete(task->lease);
+    free(task->agent_socket);
+    free(task->bin);
+    free(task->scratch);
+    free(task->home);
+    free(task->root);
+    free(task->node);
+    free(task->facts);
+    free(task->cwd);
+    free(task->shell);
+    free(task->folder);
+    free(task->step_log);
+    free(task);
+}
