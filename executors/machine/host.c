@@ -1,0 +1,349 @@
+#include "executors/machine/host.h"
+#include "core/lib/cleanup.h"
+#include "core/lib/fs.h"
+#include "core/lib/json.h"
+#include "core/lib/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* The steps are over or canceled with a grace of their own: what is left is killed at once. */
+enum { STOP_GRACE_MS = 0 };
+
+struct host {
+    char *jobs;   /* STATE/jobs */
+    char *agents; /* RUN/agents */
+    char *agent;  /* the agent's program */
+    char name[HOST_NAME_MAX + 1];
+    struct tn_confine_path paths[5];
+};
+
+/* A request to tenond about one environment; knows its task by name because the task may be gone when the answer comes. */
+struct order {
+    struct tn_executor *executor;
+    uint64_t task;
+    uint32_t attempt;
+};
+
+static const uint16_t kernel = TN_ADDRESS(TN_ROLE_KERNEL, 0);
+
+static char *job_folder(const struct host *host, uint64_t task, uint32_t attempt)
+{
+    return tn_fs_path("%s/%" PRIu64 ".%" PRIu32, host->jobs, task, attempt);
+}
+
+static char *socket_path(const struct host *host, uint64_t task, uint32_t attempt)
+{
+    return tn_fs_path("%s/%" PRIu64 ".%" PRIu32, host->agents, task, attempt);
+}
+
+static struct order *new_order(struct tn_executor *executor, uint64_t task, uint32_t attempt)
+{
+    struct order *order = malloc(sizeof(*order));
+
+    if (order == NULL)
+        tn_fatal(3, "out of memory: an order");
+    *order = (struct order){executor, task, attempt};
+    return order;
+}
+
+/* ---- the process ---- */
+
+/* The agent lies beside this executor's folder, in the build tree and when installed. */
+static char *find_agent(void)
+{
+    char self[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+    if (length <= 0)
+        return NULL;
+    self[length] = '\0';
+    for (int i = 0; i < 2; i++) {
+        char *slash = strrchr(self, '/');
+
+        if (slash == NULL)
+            return NULL;
+        *slash = '\0';
+    }
+    return tn_fs_path("%s/agent/tenon-agent", self);
+}
+
+static void host_confine(struct tn_executor *executor, struct tn_confine_profile *profile)
+{
+    struct tn_service *service = tn_executor_service(executor);
+    struct host *host = calloc(1, sizeof(*host));
+    struct tn_err err = TN_ERR_INIT;
+
+    if (host == NULL)
+        tn_fatal(3, "out of memory: the host driver");
+    tn_executor_set_self(executor, host);
+    host->jobs = tn_fs_path("%s/jobs", service->state_dir);
+    host->agents = tn_fs_path("%s/agents", service->run_dir);
+    host->agent = find_agent();
+    if (tn_fs_make_dirs(host->jobs, 0700, &err) != 0 || tn_fs_make_dirs(host->agents, 0700, &err) != 0)
+        tn_fatal(3, "%s", err.text);
+    host->paths[0] = (struct tn_confine_path){host->jobs, true};
+    host->paths[1] = (struct tn_confine_path){host->agents, true};
+    host->paths[2] = (struct tn_confine_path){host->agent != NULL ? host->agent : "/nonexistent", false};
+    profile->paths = host->paths;
+    profile->path_count = 3;
+    profile->groups = TN_CONFINE_FILES;
+}
+
+static int host_open(struct tn_executor *executor, struct tn_err *err)
+{
+    struct host *host = tn_executor_self(executor);
+    char reason[PATH_MAX + 100];
+
+    if (gethostname(host->name, sizeof(host->name)) != 0)
+        snprintf(host->name, sizeof(host->name), "host");
+    if (host->agent == NULL || access(host->agent, R_OK) != 0) {
+        snprintf(reason, sizeof(reason), "the agent %s cannot be read: %s",
+                 host->agent != NULL ? host->agent : "beside this program", strerror(errno));
+        tn_executor_available(executor, reason);
+    } else {
+        tn_executor_available(executor, NULL);
+    }
+    return 0;
+}
+
+static void host_close(struct tn_executor *executor)
+{
+    struct host *host = tn_executor_self(executor);
+
+    free(host->jobs);
+    free(host->agents);
+    free(host->agent);
+    free(host);
+}
+
+/* ---- what is there ---- */
+
+/* Folders tell of every environment: a program never runs without its folder. */
+static void host_list(struct tn_executor *executor)
+{
+    struct host *host = tn_executor_self(executor);
+    auto_dir DIR *dir = opendir(host->jobs);
+    struct dirent *entry;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        uint64_t task;
+        uint32_t attempt;
+        int end = 0;
+
+        if (sscanf(entry->d_name, "%" SCNu64 ".%" SCNu32 "%n", &task, &attempt, &end) == 2 &&
+            entry->d_name[end] == '\0')
+            tn_executor_found(executor, task, attempt);
+    }
+    tn_executor_listed(executor);
+}
+
+/* ---- acquire ---- */
+
+static int copy_agent(const struct host *host, const char *bin, struct tn_err *err)
+{
+    static const char *const names[] = {"circleci", "circleci-agent"};
+    auto_free char *target = tn_fs_path("%s/tenon-agent", bin);
+    auto_buf struct tn_buf program = TN_BUF_INIT;
+
+    if (access(target, X_OK) != 0 && (tn_fs_read(host->agent, 16u << 20, &program, err) != 0 ||
+                                      tn_fs_write_atomic(target, program.data, program.len, 0755, err) != 0))
+        return -1;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        auto_free char *name = tn_fs_path("%s/%s", bin, names[i]);
+
+        if (symlink("tenon-agent", name) != 0 && errno != EEXIST)
+            return tn_err_sys(err, errno, "cannot make %s", name);
+    }
+    return 0;
+}
+
+static int make_folders(const struct host *host, const char *folder, struct tn_err *err)
+{
+    static const char *const names[] = {"home", "bin", "tmp", "scratch", "root"};
+    auto_free char *bin = tn_fs_path("%s/bin", folder);
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        auto_free char *path = tn_fs_path("%s/%s", folder, names[i]);
+
+        if (tn_fs_make_dirs(path, 0755, err) != 0)
+            return -1;
+        if (strcmp(names[i], "tmp") == 0 && chmod(path, 01777) != 0)
+            return tn_err_sys(err, errno, "cannot open %s to everybody", path);
+    }
+    return copy_agent(host, bin, err);
+}
+
+static void add_pair(cJSON *pairs, const char *name, const char *value)
+{
+    cJSON *pair;
+
+    if (value == NULL)
+        return;
+    pair = cJSON_CreateArray();
+    cJSON_AddItemToArray(pair, cJSON_CreateString(name));
+    cJSON_AddItemToArray(pair, cJSON_CreateString(value));
+    cJSON_AddItemToArray(pairs, pair);
+}
+
+/* What a job on this host inherits: where programs are and who the user is, never our own TENON_ variables. */
+static cJSON *agent_environment(const char *folder)
+{
+    static const char *const passed[] = {"PATH", "LANG", "USER", "LOGNAME", "SHELL", "TERM"};
+    auto_free char *home = tn_fs_path("%s/home", folder);
+    auto_free char *tmp = tn_fs_path("%s/tmp", folder);
+    cJSON *pairs = cJSON_CreateArray();
+
+    for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
+        add_pair(pairs, passed[i], getenv(passed[i]));
+    add_pair(pairs, "HOME", home);
+    add_pair(pairs, "TMPDIR", tmp);
+    return pairs;
+}
+
+static char *start_body(const struct host *host, const struct tn_task *task, const char *folder)
+{
+    auto_free char *listen = socket_path(host, tn_task_id(task), tn_task_attempt(task));
+    auto_free char *scratch = tn_fs_path("%s/scratch", folder);
+    auto_free char *tmp = tn_fs_path("%s/tmp", folder);
+    const char *const words[] = {"serve", "--listen", listen, "--dir", scratch, "--private-tmp", tmp, "--keep", folder};
+    auto_json cJSON *body = cJSON_CreateObject();
+    const cJSON *limits = tn_json_get(tn_task_lease(task), "limits");
+
+    cJSON_AddStringToObject(body, "program", "agent");
+    cJSON_AddItemToObject(body, "arguments",
+                          cJSON_CreateStringArray(words, (int)(sizeof(words) / sizeof(words[0]))));
+    cJSON_AddItemToObject(body, "environment", agent_environment(folder));
+    cJSON_AddStringToObject(body, "folder", folder);
+    if (limits != NULL)
+        cJSON_AddItemToObject(body, "limits", cJSON_Duplicate(limits, true));
+    return tn_json_print(body);
+}
+
+static void started(const struct host *host, struct tn_task *task)
+{
+    auto_free char *folder = job_folder(host, tn_task_id(task), tn_task_attempt(task));
+    auto_free char *listen = socket_path(host, tn_task_id(task), tn_task_attempt(task));
+    auto_free char *bin = tn_fs_path("%s/bin", folder);
+    auto_free char *scratch = tn_fs_path("%s/scratch", folder);
+    auto_free char *home = tn_fs_path("%s/home", folder);
+    auto_free char *root = tn_fs_path("%s/root", folder);
+    struct tn_environment environment = {.agent_socket = listen,
+                                         .bin = bin,
+                                         .scratch = scratch,
+                                         .home = home,
+                                         .root = root,
+                                         .node = host->name};
+
+    tn_task_say(task, "This host (%s), folder %s", host->name, folder);
+    tn_task_acquired(task, &environment);
+}
+
+static void on_started(void *arg, const struct tn_msg *reply)
+{
+    struct order order = *(struct order *)arg;
+    struct tn_task *task = tn_executor_task(order.executor, order.task, order.attempt);
+    struct tn_err err = TN_ERR_INIT;
+    auto_json cJSON *body = tn_json_parse(reply->body, reply->header.length, "PROGRAM_STARTED", &err);
+
+    free(arg);
+    if (task == NULL)
+        return;
+    if (reply->header.kind == TN_MSG_REFUSED || body == NULL)
+        tn_task_not_acquired(task, true, "the agent does not run on this host: %s",
+                             tn_json_string(body, "text", err.text));
+    else
+        started(tn_executor_self(order.executor), task);
+}
+
+static void host_acquire(struct tn_executor *executor, struct tn_task *task)
+{
+    struct host *host = tn_executor_self(executor);
+    auto_free char *folder = job_folder(host, tn_task_id(task), tn_task_attempt(task));
+    auto_free char *body = NULL;
+    struct tn_err err = TN_ERR_INIT;
+
+    if (make_folders(host, folder, &err) != 0) {
+        tn_task_not_acquired(task, true, "the job's folder: %s", err.text);
+        return;
+    }
+    body = start_body(host, task, folder);
+    tn_peer_request(tn_executor_service(executor)->bus, TN_MSG_PROGRAM_START, kernel, tn_task_id(task),
+                    tn_task_attempt(task), body, strlen(body), 0, on_started,
+                    new_order(executor, tn_task_id(task), tn_task_attempt(task)));
+}
+
+/* ---- release ---- */
+
+static void remove_folder(const struct host *host, uint64_t task, uint32_t attempt)
+{
+    auto_free char *folder = job_folder(host, task, attempt);
+    auto_free char *listen = socket_path(host, task, attempt);
+    struct tn_err err = TN_ERR_INIT;
+
+    unlink(listen);
+    if (tn_fs_remove_tree(folder, &err) != 0)
+        tn_warn("task %" PRIu64 ".%" PRIu32 ": %s", task, attempt, err.text);
+}
+
+static void on_stopped(void *arg, const struct tn_msg *reply)
+{
+    struct order order = *(struct order *)arg;
+    struct tn_task *task = tn_executor_task(order.executor, order.task, order.attempt);
+
+    free(arg);
+    if (reply->header.kind == TN_MSG_REFUSED)
+        tn_warn("task %" PRIu64 ".%" PRIu32 ": tenond could not end its programs: %.*s", order.task, order.attempt,
+                (int)reply->header.length, (const char *)reply->body);
+    remove_folder(tn_executor_self(order.executor), order.task, order.attempt);
+    if (task != NULL)
+        tn_task_released(task);
+}
+
+static void host_remove(struct tn_executor *executor, uint64_t task, uint32_t attempt)
+{
+    char body[64];
+
+    snprintf(body, sizeof(body), "{\"grace_ms\":%d}", STOP_GRACE_MS);
+    tn_peer_request(tn_executor_service(executor)->bus, TN_MSG_PROGRAM_STOP, kernel, task, attempt, body, strlen(body),
+                    0, on_stopped, new_order(executor, task, attempt));
+}
+
+static void host_release(struct tn_executor *executor, struct tn_task *task)
+{
+    host_remove(executor, tn_task_id(task), tn_task_attempt(task));
+}
+
+/* ---- what tenond tells ---- */
+
+static void host_on_message(struct tn_executor *executor, const struct tn_msg *msg)
+{
+    struct tn_task *task = tn_executor_task(executor, msg->header.task, msg->header.attempt);
+    auto_json cJSON *body = cJSON_ParseWithLength((const char *)msg->body, msg->header.length);
+
+    if (msg->header.kind != TN_MSG_PROGRAM_EXITED || task == NULL)
+        return;
+    if (cJSON_HasObjectItem(body, "signal"))
+        tn_task_environment_lost(task, "the agent was killed by signal %.0f", tn_json_number(body, "signal", 0));
+    else
+        tn_task_environment_lost(task, "the agent ended with status %.0f", tn_json_number(body, "status", 0));
+}
+
+const struct tn_executor_ops tn_host_ops = {
+    .kind = "machine",
+    .role = "executor-machine",
+    .confine = host_confine,
+    .open = host_open,
+    .list = host_list,
+    .acquire = host_acquire,
+    .release = host_release,
+    .remove = host_remove,
+    .on_message = host_on_message,
+    .close = host_close,
+};
