@@ -1,0 +1,275 @@
+#include "executors/docker/container_spec.h"
+
+#include "core/lib/buf.h"
+#include "executors/docker/stream.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* CPUs and memory are CircleCI's; processes are ours: enough for a parallel build, too few for a fork bomb. */
+static const struct tn_container_class classes[] = {
+    {"small", 1, 2048, 8192},       {"medium", 2, 4096, 8192},   {"medium+", 3, 6144, 16384},
+    {"large", 4, 8192, 16384},      {"xlarge", 8, 16384, 32768}, {"2xlarge", 16, 32768, 32768},
+    {"2xlarge+", 20, 40960, 32768},
+};
+
+const struct tn_container_class *tn_container_class_find(const char *name, struct tn_err *err)
+{
+    auto_buf struct tn_buf names = TN_BUF_INIT;
+
+    if (name == NULL || name[0] == '\0')
+        name = TN_CONTAINER_DEFAULT_CLASS;
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+        if (strcmp(classes[i].name, name) == 0)
+            return &classes[i];
+        tn_buf_addf(&names, "%s%s", i > 0 ? ", " : "", classes[i].name);
+    }
+    tn_err_set(err, TN_ERR_CONFIG, "resource class \"%.100s\" is not one of the Docker executor's; expected one of %s",
+               name, names.data);
+    return NULL;
+}
+
+static bool is_true(const cJSON *object, const char *key)
+{
+    return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(object, key));
+}
+
+static const char *text_of(const cJSON *object, const char *key)
+{
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key));
+
+    return text != NULL ? text : "";
+}
+
+int tn_container_host_parse(const cJSON *info, const cJSON *networks, struct tn_container_host *host,
+                            struct tn_err *err)
+{
+    const cJSON *cpus = cJSON_GetObjectItemCaseSensitive(info, "NCPU");
+    const cJSON *network;
+
+    memset(host, 0, sizeof(*host));
+    if (strcmp(text_of(info, "OSType"), "linux") != 0)
+        return tn_err_set(err, TN_ERR_UNAVAILABLE,
+                          "the Docker Engine runs containers of \"%.40s\"; expected \"linux\": point DOCKER_HOST to a "
+                          "Linux engine",
+                          text_of(info, "OSType"));
+    host->cpus = cJSON_IsNumber(cpus) && cpus->valuedouble >= 1 && cpus->valuedouble < 65536 ? cpus->valueint : 1;
+    host->cpu_limit = is_true(info, "CpuCfsQuota") && is_true(info, "CpuCfsPeriod");
+    host->memory_limit = is_true(info, "MemoryLimit");
+    host->swap_limit = is_true(info, "SwapLimit");
+    host->pids_limit = is_true(info, "PidsLimit");
+    snprintf(host->arch, sizeof(host->arch), "%s", text_of(info, "Architecture"));
+    cJSON_ArrayForEach (network, networks)
+        if (strcmp(text_of(network, "Name"), "bridge") == 0)
+            host->bridge = true;
+    return 0;
+}
+
+/* What the engine allows in a container's name: letters, digits, "_", "." and "-"; anything else becomes "-". */
+static void add_plain(struct tn_buf *name, const char *text)
+{
+    size_t left = 80;
+
+    for (; *text != '\0' && left > 0; text++, left--) {
+        bool plain = (*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') ||
+                     (*text >= '0' && *text <= '9') || strchr("_.-", *text) != NULL;
+
+        tn_buf_add(name, plain ? text : "-", 1);
+    }
+}
+
+void tn_container_name(const struct tn_container_task *task, size_t index, char *name, size_t size)
+{
+    auto_buf struct tn_buf text = TN_BUF_INIT;
+
+    tn_buf_adds(&text, "tenon-");
+    add_plain(&text, task->installation);
+    tn_buf_adds(&text, "-");
+    add_plain(&text, task->task);
+    tn_buf_addf(&text, "-%u-%zu", task->attempt, index);
+    snprintf(name, size, "%s", text.data);
+}
+
+/* What every container has in common; returns the body's HostConfig, which belongs to it. */
+static cJSON *add_common(cJSON *body, const struct tn_container_task *task, const struct tn_container_image *image,
+                         const char *role)
+{
+    const struct tn_container_class *class = task->resource_class;
+    const struct tn_container_host *host = task->host;
+    char ref[TN_IMAGE_REF_TEXT_MAX + 1];
+    char attempt[16];
+    cJSON *labels;
+    cJSON *config;
+
+    tn_image_ref_format(&image->ref, ref, sizeof(ref));
+    snprintf(attempt, sizeof(attempt), "%u", task->attempt);
+    cJSON_AddStringToObject(body, "Image", ref);
+    if (image->user != NULL)
+        cJSON_AddStringToObject(body, "User", image->user);
+    if (image->environment != NULL)
+        cJSON_AddItemToObject(body, "Env", cJSON_Duplicate(image->environment, true));
+    labels = cJSON_AddObjectToObject(body, "Labels");
+    cJSON_AddStringToObject(labels, TN_LABEL_INSTALLATION, task->installation);
+    cJSON_AddStringToObject(labels, TN_LABEL_TASK, task->task);
+    cJSON_AddStringToObject(labels, TN_LABEL_ATTEMPT, attempt);
+    cJSON_AddStringToObject(labels, TN_LABEL_ROLE, role);
+
+    config = cJSON_AddObjectToObject(body, "HostConfig");
+    cJSON_AddBoolToObject(config, "Init", false);
+    cJSON_AddBoolToObject(config, "AutoRemove", false);
+    if (host->cpu_limit)
+        cJSON_AddNumberToObject(config, "NanoCpus", 1e9 * (class->cpus < host->cpus ? class->cpus : host->cpus));
+    if (host->memory_limit)
+        cJSON_AddNumberToObject(config, "Memory", (double)class->memory_mib * 1048576);
+    /* The same number for memory and swap together: no swap. */
+    if (host->memory_limit && host->swap_limit)
+        cJSON_AddNumberToObject(config, "MemorySwap", (double)class->memory_mib * 1048576);
+    if (host->pids_limit)
+        cJSON_AddNumberToObject(config, "PidsLimit", class->pids);
+    return config;
+}
+
+static void add_mount(cJSON *mounts, const char *source, const char *target, bool read_only)
+{
+    cJSON *mount = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(mount, "Type", "bind");
+    cJSON_AddStringToObject(mount, "Source", source);
+    cJSON_AddStringToObject(mount, "Target", target);
+    cJSON_AddBoolToObject(mount, "ReadOnly", read_only);
+    cJSON_AddItemToArray(mounts, mount);
+}
+
+static void add_text(cJSON *array, const char *text)
+{
+    cJSON_AddItemToArray(array, cJSON_CreateString(text));
+}
+
+static void add_agent(cJSON *body, const struct tn_container_task *task)
+{
+    cJSON *argv = cJSON_AddArrayToObject(body, "Entrypoint");
+    cJSON *healthcheck;
+
+    add_text(argv, TN_CONTAINER_AGENT);
+    add_text(argv, "serve");
+    add_text(argv, "--listen");
+    add_text(argv, TN_CONTAINER_SOCKET);
+    for (size_t i = 0; task->agent_args != NULL && task->agent_args[i] != NULL; i++)
+        add_text(argv, task->agent_args[i]);
+    /* Empty, or the image's own command would become arguments of the agent. */
+    cJSON_AddArrayToObject(body, "Cmd");
+    /* The image's health check asks for a program that is not started here. */
+    healthcheck = cJSON_AddObjectToObject(body, "Healthcheck");
+    add_text(cJSON_AddArrayToObject(healthcheck, "Test"), "NONE");
+}
+
+/* Each `name` once; services see them too, for they share the primary's /etc/hosts. */
+static void add_hosts(cJSON *config, const struct tn_container_image *images, size_t n_images)
+{
+    cJSON *hosts = NULL;
+
+    for (size_t i = 0; i < n_images; i++) {
+        char line[TN_CONTAINER_HOST_NAME_MAX + sizeof(":127.0.0.1")];
+        bool seen = images[i].name == NULL;
+
+        for (size_t j = 0; j < i && !seen; j++)
+            seen = images[j].name != NULL && strcmp(images[j].name, images[i].name) == 0;
+        if (seen)
+            continue;
+        if (hosts == NULL)
+            hosts = cJSON_AddArrayToObject(config, "ExtraHosts");
+        snprintf(line, sizeof(line), "%s:127.0.0.1", images[i].name);
+        add_text(hosts, line);
+    }
+}
+
+cJSON *tn_container_primary_new(const struct tn_container_task *task, const struct tn_container_image *images,
+                                size_t n_images)
+{
+    cJSON *body = cJSON_CreateObject();
+    cJSON *config = add_common(body, task, &images[0], TN_ROLE_PRIMARY);
+    cJSON *mounts;
+
+    add_agent(body, task);
+    mounts = cJSON_AddArrayToObject(config, "Mounts");
+    add_mount(mounts, task->agent_folder, TN_CONTAINER_BIN, true);
+    add_mount(mounts, task->socket_folder, TN_CONTAINER_RUN, false);
+    cJSON_AddStringToObject(config, "NetworkMode", task->host->bridge ? "bridge" : "none");
+    add_hosts(config, images, n_images);
+    /* The steps' output goes through the agent's socket; a log of the engine's would only double it on disk. */
+    cJSON_AddStringToObject(cJSON_AddObjectToObject(config, "LogConfig"), "Type", "none");
+    return body;
+}
+
+cJSON *tn_container_service_new(const struct tn_container_task *task, const struct tn_container_image *image,
+                                const char *primary_id)
+{
+    cJSON *body = cJSON_CreateObject();
+    cJSON *config = add_common(body, task, image, TN_ROLE_SERVICE);
+    cJSON *log = cJSON_AddObjectToObject(config, "LogConfig");
+    cJSON *options;
+    char network[TN_CONTAINER_NAME_MAX + sizeof("container:")];
+
+    snprintf(network, sizeof(network), "container:%s", primary_id);
+    cJSON_AddStringToObject(config, "NetworkMode", network);
+    /* Readable by the logs request, and bounded: a service may talk for hours. */
+    cJSON_AddStringToObject(log, "Type", "json-file");
+    options = cJSON_AddObjectToObject(log, "Config");
+    cJSON_AddStringToObject(options, "max-size", "16m");
+    cJSON_AddStringToObject(options, "max-file", "2");
+    if (image->entrypoint != NULL)
+        cJSON_AddItemToObject(body, "Entrypoint", cJSON_Duplicate(image->entrypoint, true));
+    if (image->command != NULL)
+        cJSON_AddItemToObject(body, "Cmd", cJSON_Duplicate(image->command, true));
+    return body;
+}
+
+static void append(cJSON *to, const cJSON *array)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach (item, array)
+        if (cJSON_IsString(item))
+            add_text(to, item->valuestring);
+}
+
+cJSON *tn_container_kept_argv(const struct tn_container_image *image, const cJSON *inspected)
+{
+    const cJSON *config = cJSON_GetObjectItemCaseSensitive(inspected, "Config");
+    const cJSON *labels = cJSON_GetObjectItemCaseSensitive(config, "Labels");
+    cJSON *argv;
+
+    if (image->entrypoint == NULL && image->command == NULL &&
+        strcmp(text_of(labels, "com.circleci.preserve-entrypoint"), "true") != 0)
+        return NULL;
+    argv = cJSON_CreateArray();
+    append(argv,
+           image->entrypoint != NULL ? image->entrypoint : cJSON_GetObjectItemCaseSensitive(config, "Entrypoint"));
+    /* As the engine does: an entrypoint of one's own drops the image's command. */
+    if (image->command != NULL)
+        append(argv, image->command);
+    else if (image->entrypoint == NULL)
+        append(argv, cJSON_GetObjectItemCaseSensitive(config, "Cmd"));
+    if (cJSON_GetArraySize(argv) > 0)
+        return argv;
+    cJSON_Delete(argv);
+    return NULL;
+}
+
+int tn_container_state_parse(const cJSON *inspected, struct tn_container_state *state, struct tn_err *err)
+{
+    const cJSON *object = cJSON_GetObjectItemCaseSensitive(inspected, "State");
+    const cJSON *code = cJSON_GetObjectItemCaseSensitive(object, "ExitCode");
+
+    memset(state, 0, sizeof(*state));
+    if (!cJSON_IsObject(object) || !cJSON_IsNumber(code))
+        return tn_err_set(err, TN_ERR_PROTOCOL,
+                          "the engine describes a container without \"State\" and its \"ExitCode\"; is it a Docker "
+                          "Engine?");
+    tn_docker_text_copy(state->status, sizeof(state->status), text_of(object, "Status"));
+    tn_docker_text_copy(state->error, sizeof(state->error), text_of(object, "Error"));
+    state->running = is_true(object, "Running");
+    state->oom_killed = is_true(object, "OOMKilled");
+    state->exit_code = code->valueint;
+    return 0;
+}

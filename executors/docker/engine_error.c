@@ -1,0 +1,143 @@
+#include "executors/docker/engine_error.h"
+
+#include "executors/docker/stream.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MESSAGE_MAX 500 /* bytes of the engine's words that are shown */
+#define PATH_MAX_SHOWN 200
+
+#define ADVICE_NO_ENGINE "start it (systemctl start docker), set DOCKER_HOST, or use --executor docker=machine"
+
+/* What is known about an engine's words, first match wins. Fragments are those of moby's own error texts. */
+static const struct {
+    int status; /* 0 for any */
+    const char *fragment;
+    const char *advice;
+} known[] = {
+    {409, "is already in use", "remove the container that has the name (docker rm -f), or use it"},
+    {404, "o such image", "pull or load it into this engine first, or check its name"},
+    {404, "o such container", "it was removed by somebody else"},
+    {404, "o such network", "the engine was started without that network; check its --bridge option"},
+    {0, "no space left on device", "free space in the engine's data folder (docker system df, docker system prune)"},
+    {0, "is too new", "the engine was replaced by an older one; try again"},
+    {0, "is too old", "the engine was replaced by a newer one; try again"},
+    {0, "CPU CFS", "the engine's kernel cannot limit CPUs"},
+    {0, "exec format error", "the image is of another architecture than this host"},
+    {0, "unable to find user", "the image has no such user; check \"user\" in the config"},
+    {0, "executable file not found",
+     "the image has no such program; check \"entrypoint\" and \"command\" in the config"},
+};
+
+static const char *advice_for(int status, const char *message)
+{
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if ((known[i].status == 0 || known[i].status == status) && strstr(message, known[i].fragment) != NULL)
+            return known[i].advice;
+    return NULL;
+}
+
+static void add_advice(struct tn_err *err, const char *advice)
+{
+    size_t used = strlen(err->text);
+
+    if (advice != NULL)
+        snprintf(err->text + used, sizeof(err->text) - used, "; %s", advice);
+}
+
+/* A pull that failed says first which image cannot be had. */
+static void pull_error(const struct tn_engine_request_name *name, enum tn_err_code code, const char *message,
+                       struct tn_err *err)
+{
+    char image[TN_IMAGE_REF_TEXT_MAX + 1];
+
+    tn_image_ref_format(name->image, image, sizeof(image));
+    tn_err_set(err, code,
+               "image %.*s: the Docker Engine at %s cannot pull it: %s; check its name and tag, its \"auth\", and that "
+               "the engine reaches %s, or load it into the engine by hand (docker load)",
+               300, image, name->address, message, name->image->registry);
+}
+
+static enum tn_err_code code_of(int status)
+{
+    if (status == 400)
+        return TN_ERR_CONFIG;
+    if (status == 404)
+        return TN_ERR_NOT_FOUND;
+    if (status == 409)
+        return TN_ERR_CONFLICT;
+    return status >= 400 ? TN_ERR_UNAVAILABLE : TN_ERR_PROTOCOL;
+}
+
+void tn_engine_error_transport(const struct tn_engine_request_name *name, const struct tn_http_result *result,
+                               struct tn_err *err)
+{
+    switch (result->end) {
+    case TN_HTTP_NO_CONNECT:
+        if (result->sys == EACCES || result->sys == EPERM)
+            tn_err_set(
+                err, TN_ERR_UNAVAILABLE,
+                "the Docker Engine at %s cannot be reached: %s; add the user to group docker (usermod -aG docker "
+                "NAME, then log in again), set DOCKER_HOST, or use --executor docker=machine",
+                name->address, strerror(result->sys));
+        else
+            tn_err_set(err, TN_ERR_UNAVAILABLE, "no Docker Engine answers at %s: %s; " ADVICE_NO_ENGINE, name->address,
+                       strerror(result->sys));
+        if (err != NULL)
+            err->sys = result->sys;
+        break;
+    case TN_HTTP_TIMEOUT:
+        tn_err_set(err, TN_ERR_UNAVAILABLE,
+                   "the Docker Engine at %s did not finish %s %.*s within %u.%03u s; it may be overloaded or hang "
+                   "(journalctl -u docker)",
+                   name->address, name->method, PATH_MAX_SHOWN, name->path, name->deadline_ms / 1000,
+                   name->deadline_ms % 1000);
+        break;
+    case TN_HTTP_BROKEN:
+    case TN_HTTP_STOPPED:
+    case TN_HTTP_ANSWERED:
+        tn_err_set(err, TN_ERR_UNAVAILABLE,
+                   "the Docker Engine at %s broke off the answer to %s %.*s: %s; it was stopped, or something else "
+                   "answers at that address",
+                   name->address, name->method, PATH_MAX_SHOWN, name->path, result->detail);
+        break;
+    }
+}
+
+void tn_engine_error_status(const struct tn_engine_request_name *name, int status, const cJSON *json, const char *text,
+                            struct tn_err *err)
+{
+    const char *words = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "message"));
+    char message[MESSAGE_MAX];
+
+    if (err == NULL)
+        return;
+    tn_docker_text_copy(message, sizeof(message), words != NULL ? words : text != NULL ? text : "");
+    if (message[0] == '\0')
+        snprintf(message, sizeof(message), "no text");
+    if (name->is_pull && name->image != NULL) {
+        pull_error(name, code_of(status), message, err);
+        return;
+    }
+    tn_err_set(err, code_of(status), "Docker Engine at %s: %s %.*s: HTTP %d: %s", name->address, name->method,
+               PATH_MAX_SHOWN, name->path, status, message);
+    add_advice(err, advice_for(status, message));
+}
+
+void tn_engine_error_stream(const struct tn_engine_request_name *name, const struct tn_err *decoder, struct tn_err *err)
+{
+    char message[MESSAGE_MAX];
+
+    if (err == NULL)
+        return;
+    tn_docker_text_copy(message, sizeof(message), decoder->text);
+    if (name->is_pull && name->image != NULL) {
+        pull_error(name, decoder->code, message, err);
+        return;
+    }
+    tn_err_set(err, decoder->code, "Docker Engine at %s: %s %.*s: %s", name->address, name->method, PATH_MAX_SHOWN,
+               name->path, message);
+    add_advice(err, advice_for(200, message));
+}

@@ -1,0 +1,500 @@
+#include "executors/docker/environment.h"
+
+#include "core/lib/cleanup.h"
+#include "core/lib/fs.h"
+#include "core/lib/json.h"
+#include "core/lib/log.h"
+#include "executors/docker/folders.h"
+#include "executors/docker/registry_auth.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <time.h>
+
+enum {
+    ASK_MS = 30000,
+    CREATE_MS = 120000,
+    START_MS = 120000,
+    PULL_MS = 3600 * 1000,
+    SAY_MS = 5000, /* between two lines about a pull */
+    IMAGES_MAX = 64,
+};
+
+uint64_t tn_docker_now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
+/* ---- memory ---- */
+
+struct tn_docker_env *tn_docker_env_find(struct tn_docker *docker, uint64_t task, uint32_t attempt)
+{
+    struct tn_docker_env *env;
+
+    TAILQ_FOREACH (env, &docker->envs, next)
+        if (env->task == task && env->attempt == attempt)
+            return env;
+    return NULL;
+}
+
+struct tn_docker_env *tn_docker_env_new(struct tn_docker *docker, uint64_t task, uint32_t attempt)
+{
+    struct tn_docker_env *env = calloc(1, sizeof(*env));
+
+    if (env == NULL)
+        tn_fatal(3, "out of memory: an environment");
+    env->docker = docker;
+    env->task = task;
+    env->attempt = attempt;
+    snprintf(env->task_text, sizeof(env->task_text), "%" PRIu64, task);
+    env->socket_folder = tn_docker_socket_folder(docker->sockets, task, attempt);
+    TAILQ_INSERT_TAIL(&docker->envs, env, next);
+    return env;
+}
+
+bool tn_docker_env_halt(struct tn_docker_env *env)
+{
+    for (size_t i = 0; env->watches != NULL && i < env->n_images; i++)
+        tn_docker__watch_end(&env->watches[i]);
+    if (env->call != NULL && env->call_kept)
+        return false;
+    if (env->call != NULL)
+        tn_engine_cancel(env->call);
+    env->call = NULL;
+    return true;
+}
+
+void tn_docker_env_free(struct tn_docker_env *env)
+{
+    TAILQ_REMOVE(&env->docker->envs, env, next);
+    env->call_kept = false;
+    (void)tn_docker_env_halt(env);
+    if (env->timer != NULL)
+        event_free(env->timer);
+    for (size_t i = 0; i < env->n_images; i++)
+        tn_container_image_free(&env->images[i]);
+    free(env->images);
+    free(env->watches);
+    free(env->socket_folder);
+    free(env);
+}
+
+/* ---- words ---- */
+
+static struct tn_task *task_of(const struct tn_docker_env *env)
+{
+    return tn_executor_task(env->docker->executor, env->task, env->attempt);
+}
+
+void tn_docker__say(struct tn_docker_env *env, const char *fmt, ...)
+{
+    struct tn_task *task = task_of(env);
+    char text[1024];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (task != NULL)
+        tn_task_say(task, "%s", text);
+}
+
+void tn_docker__fail(struct tn_docker_env *env, bool retry, const char *fmt, ...)
+{
+    struct tn_task *task = task_of(env);
+    char text[1200];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    (void)tn_docker_env_halt(env);
+    env->phase = TN_DOCKER_FAILED;
+    if (task != NULL)
+        tn_task_not_acquired(task, retry, "%s", text);
+}
+
+void tn_docker__image_name(const struct tn_docker_env *env, size_t index, char *text, size_t size)
+{
+    tn_image_ref_format(&env->images[index].ref, text, size);
+}
+
+void tn_docker__container_name(const struct tn_docker_env *env, size_t index, char *name, size_t size)
+{
+    const struct tn_container_task names = {.installation = tn_executor_service(env->docker->executor)->installation,
+                                            .task = env->task_text,
+                                            .attempt = env->attempt};
+
+    tn_container_name(&names, index, name, size);
+}
+
+/* Words of the engine or of runc that say that the config is at fault, with a status that does not. */
+static bool is_the_jobs_fault(const struct tn_err *err)
+{
+    static const char *const fragments[] = {"exec format error", "unable to find user", "executable file not found",
+                                            "no matching entries in passwd file"};
+
+    for (size_t i = 0; i < sizeof(fragments) / sizeof(fragments[0]); i++)
+        if (strstr(err->text, fragments[i]) != NULL)
+            return true;
+    return err->code == TN_ERR_CONFIG || err->code == TN_ERR_NOT_FOUND;
+}
+
+static void fail_request(struct tn_docker_env *env, int status, const struct tn_err *err)
+{
+    struct tn_docker *docker = env->docker;
+    bool gone = status == 0 && err->code == TN_ERR_UNAVAILABLE;
+    char reason[sizeof(err->text)];
+
+    snprintf(reason, sizeof(reason), "%s", err->text);
+    tn_docker__fail(env, !is_the_jobs_fault(err), "docker entry %zu: %s", env->index + 1, err->text);
+    if (gone)
+        tn_docker_engine_gone(docker, reason);
+}
+
+/* ---- acquire: container after container ---- */
+
+static void begin_container(struct tn_docker_env *env);
+static void inspect_image(struct tn_docker_env *env);
+static void start_container(struct tn_docker_env *env);
+
+/* What every callback of acquire begins with. NULL: it failed or release was asked for meanwhile. */
+static struct tn_docker_env *answered(void *arg)
+{
+    struct tn_docker_env *env = arg;
+
+    env->call = NULL;
+    env->call_kept = false;
+    if (env->phase == TN_DOCKER_REMOVING)
+        tn_docker_removal_go(env);
+    return env->phase == TN_DOCKER_ACQUIRING ? env : NULL;
+}
+
+static void ready(struct tn_docker_env *env)
+{
+    auto_free char *socket = tn_fs_path("%s/agent.sock", env->socket_folder);
+    const struct tn_environment environment = {.agent_socket = socket,
+                                               .bin = TN_CONTAINER_BIN,
+                                               .scratch = TN_CONTAINER_RUN,
+                                               .home = NULL,
+                                               .root = "",
+                                               .node = env->docker->node};
+    struct tn_task *task = task_of(env);
+
+    env->phase = TN_DOCKER_READY;
+    if (task != NULL)
+        tn_task_acquired(task, &environment);
+}
+
+static void container_done(struct tn_docker_env *env)
+{
+    env->index++;
+    if (env->index < env->n_images)
+        begin_container(env);
+    else
+        ready(env);
+}
+
+static void on_started(int status, const cJSON *json, const struct tn_err *err, void *arg)
+{
+    struct tn_docker_env *env = answered(arg);
+
+    if (env == NULL)
+        return;
+    if (err != NULL) {
+        fail_request(env, status, err);
+        return;
+    }
+    tn_docker__watch(env, env->index);
+    container_done(env);
+}
+
+static void start_container(struct tn_docker_env *env)
+{
+    char name[TN_CONTAINER_NAME_MAX + 1];
+
+    tn_docker__container_name(env, env->index, name, sizeof(name));
+    env->call_kept = true;
+    env->call = tn_engine_start(env->docker->engine, name, TN_ENGINE_THEN(START_MS, on_started, env));
+}
+
+static void on_created(int status, const cJSON *json, const struct tn_err *err, void *arg)
+{
+    struct tn_docker_env *env = answered(arg);
+    const cJSON *warning;
+
+    if (env == NULL)
+        return;
+    if (err != NULL && err->code == TN_ERR_CONFLICT) {
+        begin_container(env); /* made by an earlier life just before it ended */
+        return;
+    }
+    if (err != NULL) {
+        fail_request(env, status, err);
+        return;
+    }
+    cJSON_ArrayForEach (warning, cJSON_GetObjectItemCaseSensitive(json, "Warnings"))
+        if (cJSON_IsString(warning))
+            tn_debug("task %s.%u: the engine warns: %s", env->task_text, env->attempt, warning->valuestring);
+    start_container(env);
+}
+
+static void create_container(struct tn_docker_env *env)
+{
+    /* The agent runs as the image's user, we as another; the folder around it keeps everybody else out. */
+    static const char *const agent_args[] = {"--mode", "0777", NULL};
+    const struct tn_docker *docker = env->docker;
+    const struct tn_container_task task = {.installation = tn_executor_service(docker->executor)->installation,
+                                           .task = env->task_text,
+                                           .attempt = env->attempt,
+                                           .resource_class = &env->resource_class,
+                                           .host = &docker->host,
+                                           .agent_folder = docker->bin,
+                                           .socket_folder = env->socket_folder,
+                                           .agent_args = agent_args};
+    char name[TN_CONTAINER_NAME_MAX + 1];
+    char primary[TN_CONTAINER_NAME_MAX + 1];
+    char image[TN_IMAGE_REF_TEXT_MAX + 1];
+    auto_json cJSON *body = NULL;
+
+    tn_docker__container_name(env, env->index, name, sizeof(name));
+    tn_docker__container_name(env, 0, primary, sizeof(primary));
+    tn_docker__image_name(env, env->index, image, sizeof(image));
+    body = env->index == 0 ? tn_container_primary_new(&task, env->images, env->n_images)
+                           : tn_container_service_new(&task, &env->images[env->index], primary);
+    tn_docker__say(env, "Starting %s container: image %s", env->index == 0 ? "primary" : "service", image);
+    env->call_kept = true;
+    env->call = tn_engine_create(docker->engine, name, body, TN_ENGINE_THEN(CREATE_MS, on_created, env));
+}
+
+/* ---- images ---- */
+
+static void on_pull_progress(const struct tn_docker_progress *line, void *arg)
+{
+    struct tn_docker_env *env = arg;
+    char image[TN_IMAGE_REF_TEXT_MAX + 1];
+    char text[sizeof(env->said)];
+    uint64_t now = tn_docker_now_ms();
+
+    tn_pull_progress_add(&env->progress, line);
+    if (now - env->said_ms < SAY_MS || !tn_pull_progress_text(&env->progress, text, sizeof(text)) ||
+        strcmp(text, env->said) == 0)
+        return;
+    env->said_ms = now;
+    snprintf(env->said, sizeof(env->said), "%s", text);
+    tn_docker__image_name(env, env->index, image, sizeof(image));
+    tn_docker__say(env, "Pulling image %s: %s", image, text);
+}
+
+static void on_pulled(int status, const cJSON *json, const struct tn_err *err, void *arg)
+{
+    struct tn_docker_env *env = answered(arg);
+    char image[TN_IMAGE_REF_TEXT_MAX + 1];
+    char text[sizeof(env->said)];
+
+    if (env == NULL)
+        return;
+    if (err != NULL && status == 0) {
+        fail_request(env, status, err);
+        return;
+    }
+    if (err != NULL) { /* the name, its registry or the credentials: the same again would fail again */
+        tn_docker__fail(env, false, "docker entry %zu: %s", env->index + 1, err->text);
+        return;
+    }
+    tn_docker__image_name(env, env->index, image, sizeof(image));
+    (void)tn_pull_progress_text(&env->progress, text, sizeof(text));
+    tn_docker__say(env, "Pulled image %s in %.1f s%s%s", image,
+                   (double)(tn_docker_now_ms() - env->pull_began_ms) / 1000.0, text[0] != '\0' ? ": " : "", text);
+    env->pulled = true;
+    inspect_image(env);
+}
+
+static void pull_image(struct tn_docker_env *env)
+{
+    const struct tn_container_image *image = &env->images[env->index];
+    char name[TN_IMAGE_REF_TEXT_MAX + 1];
+    char *auth = NULL;
+
+    tn_docker__image_name(env, env->index, name, sizeof(name));
+    tn_docker__say(env, "Pulling image %s", name);
+    memset(&env->progress, 0, sizeof(env->progress));
+    env->said[0] = '\0';
+    env->pull_began_ms = env->said_ms = tn_docker_now_ms();
+    if (image->username != NULL)
+        auth = tn_registry_auth_new(&image->ref, image->username, image->password);
+    env->call = tn_engine_image_pull(env->docker->engine, &image->ref, auth, on_pull_progress,
+                                     TN_ENGINE_THEN(PULL_MS, on_pulled, env));
+    if (auth != NULL)
+        explicit_bzero(auth, strlen(auth));
+    free(auth);
+}
+
+static void on_image(int status, const cJSON *json, const struct tn_err *err, void *arg)
+{
+    struct tn_docker_env *env = answered(arg);
+    auto_json cJSON *kept = NULL;
+
+    if (env == NULL)
+        return;
+    if (err != NULL && err->code == TN_ERR_NOT_FOUND && !env->pulled) {
+        pull_image(env);
+        return;
+    }
+    if (err != NULL) {
+        fail_request(env, status, err);
+        return;
+    }
+    kept = env->index == 0 ? tn_container_kept_argv(&env->images[0], json) : NULL;
+    if (kept != NULL) {
+        tn_docker__fail(
+            env, false,
+            "docker entry 1: the entrypoint of the primary image is not run by this version of Tenon; remove "
+            "\"entrypoint\" and \"command\" (or use an image without the label com.circleci.preserve-entrypoint), and "
+            "start the program in a background step");
+        return;
+    }
+    create_container(env);
+}
+
+static void inspect_image(struct tn_docker_env *env)
+{
+    env->call = tn_engine_image_inspect(env->docker->engine, &env->images[env->index].ref,
+                                        TN_ENGINE_THEN(ASK_MS, on_image, env));
+}
+
+/* ---- what is there already ---- */
+
+static void take_existing(struct tn_docker_env *env, const struct tn_container_state *state)
+{
+    char why[500];
+
+    if (state->running) {
+        tn_docker__watch(env, env->index);
+        container_done(env);
+    } else if (strcmp(state->status, "created") == 0) {
+        start_container(env);
+    } else if (env->index == 0) {
+        tn_docker__describe_end(env, state, why, sizeof(why));
+        tn_docker__fail(env, true, "the primary container ended while no executor watched it: %s", why);
+    } else {
+        tn_docker__describe_end(env, state, why, sizeof(why));
+        tn_docker__container_ended(env, env->index, why);
+        container_done(env);
+    }
+}
+
+static void on_inspected(int status, const cJSON *json, const struct tn_err *err, void *arg)
+{
+    struct tn_docker_env *env = answered(arg);
+    struct tn_container_state state;
+    struct tn_err wrong = TN_ERR_INIT;
+
+    if (env == NULL)
+        return;
+    if (err != NULL && err->code == TN_ERR_NOT_FOUND)
+        inspect_image(env);
+    else if (err != NULL)
+        fail_request(env, status, err);
+    else if (tn_container_state_parse(json, &state, &wrong) != 0)
+        fail_request(env, status, &wrong);
+    else
+        take_existing(env, &state);
+}
+
+static void begin_container(struct tn_docker_env *env)
+{
+    char name[TN_CONTAINER_NAME_MAX + 1];
+
+    env->pulled = false;
+    tn_docker__container_name(env, env->index, name, sizeof(name));
+    env->call = tn_engine_inspect(env->docker->engine, name, TN_ENGINE_THEN(ASK_MS, on_inspected, env));
+}
+
+/* ---- the lease ---- */
+
+static int read_images(struct tn_docker_env *env, const cJSON *list, struct tn_err *err)
+{
+    int count = cJSON_GetArraySize(list);
+    const cJSON *entry;
+
+    if (count < 1 || count > IMAGES_MAX)
+        return tn_err_set(err, TN_ERR_CONFIG, "\"docker\" lists %d images; expected 1 to %d", count, IMAGES_MAX);
+    env->images = calloc((size_t)count, sizeof(*env->images));
+    env->watches = calloc((size_t)count, sizeof(*env->watches));
+    if (env->images == NULL || env->watches == NULL)
+        tn_fatal(3, "out of memory: a job's images");
+    cJSON_ArrayForEach (entry, list) {
+        env->n_images++;
+        if (tn_container_image_parse(entry, &env->images[env->n_images - 1], err) != 0)
+            return tn_err_wrap(err, "docker entry %zu", env->n_images);
+    }
+    return 0;
+}
+
+static int bounded(double value)
+{
+    return value >= 1 && value <= 1e9 ? (int)value : 1;
+}
+
+/* The scheduler decides what a class is on this host; the engine is asked for exactly that. */
+static void read_limits(struct tn_docker_env *env, const cJSON *lease)
+{
+    const cJSON *limits = tn_json_get(lease, "limits");
+    const char *name = tn_json_string(tn_json_get(lease, "definition"), "resource_class", "default");
+    int milli = bounded(tn_json_number(limits, "cpu_milli", 2000));
+
+    snprintf(env->class_name, sizeof(env->class_name), "%s", name);
+    env->resource_class = (struct tn_container_class){.name = env->class_name,
+                                                      .cpus = milli > 1000 ? (milli + 999) / 1000 : 1,
+                                                      .memory_mib = bounded(tn_json_number(limits, "memory_mb", 4096)),
+                                                      .pids = bounded(tn_json_number(limits, "pids", 8192))};
+}
+
+static int prepare(struct tn_docker_env *env, const cJSON *lease, struct tn_err *err)
+{
+    size_t room = sizeof(((struct sockaddr_un *)0)->sun_path) - sizeof("/agent.sock");
+
+    read_limits(env, lease);
+    if (read_images(env, tn_json_get(tn_json_get(lease, "definition"), "docker"), err) != 0)
+        return -1;
+    if (strlen(env->socket_folder) > room)
+        return tn_err_set(
+            err, TN_ERR_CONFIG,
+            "the folder of the agent's socket, %s, is longer than the %zu bytes that a unix socket allows; "
+            "use a shorter run folder (XDG_RUNTIME_DIR, TMPDIR)",
+            env->socket_folder, room);
+    return tn_docker_sockets_make(env->docker->sockets, env->task, env->attempt, err);
+}
+
+void tn_docker_acquire(struct tn_executor *executor, struct tn_task *task)
+{
+    struct tn_docker *docker = tn_executor_self(executor);
+    struct tn_docker_env *env = tn_docker_env_find(docker, tn_task_id(task), tn_task_attempt(task));
+    struct tn_err err = TN_ERR_INIT;
+
+    if (env != NULL && env->phase == TN_DOCKER_REMOVING) {
+        tn_task_not_acquired(task, true, "its containers are being removed");
+        return;
+    }
+    if (env != NULL && env->phase == TN_DOCKER_ACQUIRING)
+        return;      /* the answer is on its way */
+    if (env != NULL) /* the SDK begins anew: look what there is */
+        tn_docker_env_free(env);
+    if (!docker->usable) {
+        tn_task_not_acquired(task, true, "no Docker Engine answers at %s",
+                             docker->engine != NULL ? tn_engine_address(docker->engine) : "DOCKER_HOST");
+        return;
+    }
+    env = tn_docker_env_new(docker, tn_task_id(task), tn_task_attempt(task));
+    if (prepare(env, tn_task_lease(task), &err) != 0)
+        tn_docker__fail(env, err.code != TN_ERR_CONFIG, "%s", err.text);
+    else
+        begin_container(env);
+}
