@@ -213,7 +213,7 @@ static void on_bus_message(void *arg, struct tn_peer *peer, const struct tn_msg 
     address = (uint16_t)tn_json_number(body, "address", 0);
     state = tn_json_string(body, "state", "");
     if (strcmp(state, "up") == 0 && session->data != NULL && address == TN_ADDRESS(TN_ROLE_OUTPUT, 0))
-        tn_peer_kick(session->data, address); /* on that socket nobody else says so */
+        tn_peer_note_life(session->data, (uint32_t)tn_json_number(body, "life", 0)); /* nobody else tells that socket */
     if (session->handlers.on_peer != NULL)
         session->handlers.on_peer(session->handlers.arg, address, state);
 }

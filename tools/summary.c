@@ -1,5 +1,6 @@
 #include "tools/summary.h"
 
+#include "core/lib/cleanup.h"
 #include "core/lib/buf.h"
 #include "core/lib/fs.h"
 #include "core/lib/log.h"
@@ -69,13 +70,18 @@ static cJSON *task_json(const struct model_task *task)
     return object;
 }
 
-/* The first task's artifacts stand for a job of one task; of several tasks each has its own. */
-static const char *job_artifacts(const struct model_job *job)
+/* The folder of a job's artifacts, or NULL: its task's, or the one above, which holds one folder a task. */
+static char *job_artifacts(const struct model_job *job)
 {
-    for (size_t i = 0; i < job->task_count; i++)
-        if (job->tasks[i]->artifacts[0] != '\0')
-            return job->tasks[i]->artifacts;
-    return "";
+    for (size_t i = 0; i < job->task_count; i++) {
+        const char *path = job->tasks[i]->artifacts;
+        const char *slash = strrchr(path, '/');
+
+        if (path[0] != '\0')
+            return tn_fs_path("%.*s", job->task_count > 1 && slash != NULL ? (int)(slash - path) : (int)strlen(path),
+                              path);
+    }
+    return NULL;
 }
 
 static const char *job_reason(const struct model_job *job)
@@ -92,6 +98,7 @@ static cJSON *job_json(const struct model_job *job)
 {
     cJSON *object = cJSON_CreateObject();
     struct model_tests tests = model_job_tests(job);
+    auto_free char *artifacts = job_artifacts(job);
     cJSON *tasks;
 
     cJSON_AddStringToObject(object, "name", job->name);
@@ -102,7 +109,8 @@ static cJSON *job_json(const struct model_job *job)
     tasks = cJSON_AddArrayToObject(object, "tasks");
     for (size_t i = 0; i < job->task_count; i++)
         cJSON_AddItemToArray(tasks, task_json(job->tasks[i]));
-    add_text(object, "artifacts", job_artifacts(job));
+    if (artifacts != NULL)
+        cJSON_AddStringToObject(object, "artifacts", artifacts);
     add_tests(object, &tests);
     return object;
 }
@@ -238,9 +246,10 @@ static void print_failed(void *arg, const struct model_job *job)
 
 static void print_artifacts(void *arg, const struct model_job *job)
 {
-    for (size_t i = 0; i < job->task_count; i++)
-        if (job->tasks[i]->artifacts[0] != '\0')
-            fprintf(arg, "artifacts of %s: %s\n", job->name, job->tasks[i]->artifacts);
+    auto_free char *artifacts = job_artifacts(job);
+
+    if (artifacts != NULL)
+        fprintf(arg, "artifacts of %s: %s\n", job->name, artifacts);
 }
 
 void summary_print(const struct summary *summary, FILE *out)

@@ -138,6 +138,7 @@ static bool next(struct bench *t, struct got *got, int ms)
                 die(err.text);
             tn_transport_ipc.release(message);
             if (got->header.kind == TN_MSG_HEARTBEAT) {
+                answer(t, got, TN_MSG_ACK, "");
                 drop(got);
                 continue;
             }
