@@ -82,6 +82,7 @@ static cJSON *compile_plan(struct compiler *c)
             compiler__report(
                 c, &c->root,
                 &(struct report){.code = DIAG_UNKNOWN_JOB,
+                                 .expected = compiler__list(c, c->jobs.names, c->jobs.count),
                                  .hint = suggest__did_you_mean(c->diags, job, c->jobs.names, c->jobs.count)},
                 "there is no job named `%.100s`%s%.100s", job, c->options->workflow != NULL ? " in workflow " : "",
                 c->options->workflow != NULL ? c->options->workflow : "");
