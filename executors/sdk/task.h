@@ -3,7 +3,7 @@
  *   task.c    the attempt's life: output, environment, agent, checkpoints, release, the terminal state
  *   report.c  states on their way to the scheduler, in order
  *   runner.c  the steps: which runs next, shells, environment, timeouts, halting, cancel
- *   tree.c    the steps that move file trees: checkout, caches, workspaces, artifacts, test results
+ *   tree*.c   the steps that move file trees: checkout and workspaces, caches, artifacts and test results
  *
  * What an attempt must remember over a crash of this process is `struct tn_progress`; it is written into every checkpoint
  * together with the agent stream's offset up to which it is true. After a crash the attempt begins anew from there: a

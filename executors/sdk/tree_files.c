@@ -1,0 +1,98 @@
+/* The steps store_artifacts and store_test_results. */
+#include "core/lib/cleanup.h"
+#include "core/lib/fs.h"
+#include "core/lib/json.h"
+#include "core/lib/log.h"
+#include "executors/sdk/internal.h"
+#include "executors/sdk/tree.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- artifacts and test results ---- */
+
+static bool is_tests(const struct tn_task *task)
+{
+    return strcmp(tn_json_string(task->tree->step, "type", ""), "store_test_results") == 0;
+}
+
+static void on_files_closed(void *arg, const cJSON *answer, const struct tn_err *err)
+{
+    struct tn_task *task = arg;
+    const cJSON *tests;
+
+    if (task->tree == NULL)
+        return;
+    if (err != NULL) {
+        tn_tree_done(task, "cannot store %s: %s", task->tree->target, err->text);
+        return;
+    }
+    tests = tn_json_get(answer, "tests");
+    if (is_tests(task)) {
+        task->progress.tests[0] += (unsigned)tn_json_number(tests, "total", 0);
+        task->progress.tests[1] += (unsigned)tn_json_number(tests, "failed", 0);
+        task->progress.tests[2] += (unsigned)tn_json_number(tests, "skipped", 0);
+        tn_runner_say(task, "Stored %.0f test results, %.0f failed\n", tn_json_number(tests, "total", 0),
+                      tn_json_number(tests, "failed", 0));
+    } else {
+        snprintf(task->progress.artifacts, sizeof(task->progress.artifacts), "%s", tn_json_string(answer, "path", ""));
+        tn_runner_say(task, "Stored %.0f files below %s\n", tn_json_number(answer, "files", 0),
+                      tn_json_string(answer, "path", "?"));
+    }
+    tn_tree_done(task, NULL);
+}
+
+static void files_got(struct tn_task *task)
+{
+    if (task->tree->missing) {
+        tn_outlet_close_stream(task->outlet, task->tree->stream, true, NULL, NULL);
+        tn_runner_say(task,
+                      is_tests(task) ? "Found no test results at %s, skipping\n" : "No artifact files found at %s\n",
+                      task->tree->target);
+        tn_tree_done(task, NULL);
+        return;
+    }
+    tn_outlet_close_stream(task->outlet, task->tree->stream, false, on_files_closed, task);
+}
+
+static void on_files_opened(void *arg, const cJSON *answer, const struct tn_err *err)
+{
+    struct tn_task *task = arg;
+    auto_json cJSON *paths = cJSON_CreateArray();
+    auto_free char *base = NULL;
+    char *slash;
+
+    if (task->tree == NULL)
+        return;
+    if (err != NULL) {
+        tn_tree_done(task, "cannot store %s: %s", task->tree->target, err->text);
+        return;
+    }
+    base = tn_fs_path("%s", task->tree->target);
+    slash = strrchr(base, '/');
+    cJSON_AddItemToArray(paths, cJSON_CreateString(slash[1] != '\0' ? slash + 1 : "."));
+    slash[slash == base ? 1 : 0] = '\0';
+    task->tree->get_done = files_got;
+    tn_tree_get(task, base, paths, 0);
+}
+
+void tn_tree_store_files(struct tn_task *task)
+{
+    auto_json cJSON *body = cJSON_CreateObject();
+    const char *path = tn_json_string(task->tree->step, "path", ".");
+    const char *destination = tn_json_string(task->tree->step, "destination", NULL);
+    char *target = tn_runner_path(task, path);
+    size_t length = strlen(target);
+
+    while (length > 1 && target[length - 1] == '/')
+        target[--length] = '\0';
+    task->tree->target = target;
+    cJSON_AddStringToObject(body, "type", is_tests(task) ? "test_results" : "artifacts");
+    cJSON_AddNumberToObject(body, "step", task->progress.step);
+    if (destination == NULL)
+        destination = path[0] == '~' ? target : path;
+    cJSON_AddStringToObject(body, "destination", destination + strspn(destination, "/"));
+    tn_tree_new_stream(task);
+    tn_outlet_open_stream(task->outlet, task->tree->stream, body, on_files_opened, task);
+}
