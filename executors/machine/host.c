@@ -3,6 +3,7 @@
 #include "core/lib/fs.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
+#include "executors/sdk/agent_files.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,8 @@ struct host {
     struct tn_confine_path paths[5];
 };
 
-/* A request to tenond about one environment; knows its task by name because the task may be gone when the answer comes. */
+/* A request to tenond about one environment; knows its task by name because the task may be gone when the answer comes.
+ */
 struct order {
     struct tn_executor *executor;
     uint64_t task;
@@ -55,25 +57,6 @@ static struct order *new_order(struct tn_executor *executor, uint64_t task, uint
 
 /* ---- the process ---- */
 
-/* The agent lies beside this executor's folder, in the build tree and when installed. */
-static char *find_agent(void)
-{
-    char self[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-    if (length <= 0)
-        return NULL;
-    self[length] = '\0';
-    for (int i = 0; i < 2; i++) {
-        char *slash = strrchr(self, '/');
-
-        if (slash == NULL)
-            return NULL;
-        *slash = '\0';
-    }
-    return tn_fs_path("%s/agent/tenon-agent", self);
-}
-
 static void host_confine(struct tn_executor *executor, struct tn_confine_profile *profile)
 {
     struct tn_service *service = tn_executor_service(executor);
@@ -85,7 +68,7 @@ static void host_confine(struct tn_executor *executor, struct tn_confine_profile
     tn_executor_set_self(executor, host);
     host->jobs = tn_fs_path("%s/jobs", service->state_dir);
     host->agents = tn_fs_path("%s/agents", service->run_dir);
-    host->agent = find_agent();
+    host->agent = tn_agent_files_find();
     if (tn_fs_make_dirs(host->jobs, 0700, &err) != 0 || tn_fs_make_dirs(host->agents, 0700, &err) != 0)
         tn_fatal(3, "%s", err.text);
     host->paths[0] = (struct tn_confine_path){host->jobs, true};
@@ -146,27 +129,9 @@ static void host_list(struct tn_executor *executor)
 
 /* ---- acquire ---- */
 
-static int copy_agent(const struct host *host, const char *bin, struct tn_err *err)
-{
-    static const char *const names[] = {"circleci", "circleci-agent"};
-    auto_free char *target = tn_fs_path("%s/tenon-agent", bin);
-    auto_buf struct tn_buf program = TN_BUF_INIT;
-
-    if (access(target, X_OK) != 0 && (tn_fs_read(host->agent, 16u << 20, &program, err) != 0 ||
-                                      tn_fs_write_atomic(target, program.data, program.len, 0755, err) != 0))
-        return -1;
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        auto_free char *name = tn_fs_path("%s/%s", bin, names[i]);
-
-        if (symlink("tenon-agent", name) != 0 && errno != EEXIST)
-            return tn_err_sys(err, errno, "cannot make %s", name);
-    }
-    return 0;
-}
-
 static int make_folders(const struct host *host, const char *folder, struct tn_err *err)
 {
-    static const char *const names[] = {"home", "bin", "tmp", "scratch", "root"};
+    static const char *const names[] = {"home", "tmp", "scratch", "root"};
     auto_free char *bin = tn_fs_path("%s/bin", folder);
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -177,7 +142,7 @@ static int make_folders(const struct host *host, const char *folder, struct tn_e
         if (strcmp(names[i], "tmp") == 0 && chmod(path, 01777) != 0)
             return tn_err_sys(err, errno, "cannot open %s to everybody", path);
     }
-    return copy_agent(host, bin, err);
+    return tn_agent_files_install(host->agent, bin, err);
 }
 
 static void add_pair(cJSON *pairs, const char *name, const char *value)
@@ -217,8 +182,7 @@ static char *start_body(const struct host *host, const struct tn_task *task, con
     const cJSON *limits = tn_json_get(tn_task_lease(task), "limits");
 
     cJSON_AddStringToObject(body, "program", "agent");
-    cJSON_AddItemToObject(body, "arguments",
-                          cJSON_CreateStringArray(words, (int)(sizeof(words) / sizeof(words[0]))));
+    cJSON_AddItemToObject(body, "arguments", cJSON_CreateStringArray(words, (int)(sizeof(words) / sizeof(words[0]))));
     cJSON_AddItemToObject(body, "environment", agent_environment(folder));
     cJSON_AddStringToObject(body, "folder", folder);
     if (limits != NULL)
@@ -234,12 +198,8 @@ static void started(const struct host *host, struct tn_task *task)
     auto_free char *scratch = tn_fs_path("%s/scratch", folder);
     auto_free char *home = tn_fs_path("%s/home", folder);
     auto_free char *root = tn_fs_path("%s/root", folder);
-    struct tn_environment environment = {.agent_socket = listen,
-                                         .bin = bin,
-                                         .scratch = scratch,
-                                         .home = home,
-                                         .root = root,
-                                         .node = host->name};
+    struct tn_environment environment = {
+        .agent_socket = listen, .bin = bin, .scratch = scratch, .home = home, .root = root, .node = host->name};
 
     tn_task_say(task, "This host (%s), folder %s", host->name, folder);
     tn_task_acquired(task, &environment);
