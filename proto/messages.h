@@ -10,7 +10,7 @@
  *              REFUSED) is there, and the receiver drops duplicates. A kind without one is a notice: it may be lost.
  *   meaning    one line; bodies are described in proto/README.md
  *
- * Enum, names, size checks, the router's permission table and `tenon-proto-vectors --table` (documentation) come from it. */
+ * Enum, names, size checks and the permission table of the router and of every peer come from it. */
 #ifndef TN_PROTO_MESSAGES_H
 #define TN_PROTO_MESSAGES_H
 

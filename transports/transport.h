@@ -8,7 +8,6 @@
 
 #include "core/lib/err.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 
 enum tn_endpoint_mode {
@@ -28,8 +27,9 @@ struct tn_transport {
     /* Descriptor that becomes readable when `receive` (or `send`) may succeed; -1 if the mode cannot. Never read it. */
     int (*receive_fd)(struct tn_endpoint *endpoint);
     int (*send_fd)(struct tn_endpoint *endpoint);
-    /* Has it lost a connection since it was opened? Then it may not find back by itself: open a new one, close this one. */
-    bool (*was_broken)(struct tn_endpoint *endpoint);
+    /* A count that grows with each connection that it lost, or (BIND) that came. An endpoint that lost one may not find back
+     * by itself: open a new one, close this one. */
+    unsigned long (*losses)(struct tn_endpoint *endpoint);
     void *(*allocate)(size_t size);
     void (*release)(void *message);
     /* 1: sent, and `message` is the transport's; 0: not now, `message` is still the caller's; -1: broken. */

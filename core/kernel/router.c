@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RECEIVE_CAP = 128, SLOT_MAX = 512 };
+enum { RECEIVE_CAP = 128, SLOT_MAX = 512, CHECK_MS = 250, LOSSES_MAX = 2, RESTLESS_MAX = 2 };
 
 struct frame {
     STAILQ_ENTRY(frame) next;
@@ -38,6 +38,8 @@ struct slot {
     size_t queued_bytes;
     size_t queued;
     bool full;
+    unsigned long losses;  /* of the endpoint at the last check */
+    unsigned restless;     /* checks in a row that found more of them */
     unsigned long dropped; /* messages of it that were not let through */
     unsigned long unsaid;  /* of these, since the last log line */
     time_t said;
@@ -46,6 +48,7 @@ struct slot {
 struct tn_router {
     struct tn_router_config config;
     struct tn_endpoint *events; /* owned */
+    struct event *check;        /* owned; looks for sockets that do not find back */
     uint32_t counter;
     unsigned long changes; /* of any peer's state */
     size_t count;
@@ -381,6 +384,38 @@ static int slot_open_socket(struct slot *slot, struct tn_err *err)
     return 0;
 }
 
+/* A peer that comes again and again within a moment is refused by a socket that takes its dead connection for a living
+ * one (transports/ipc/ipc.c): that socket is bound anew. What waits for the peer stays in the queue. */
+static void on_check(evutil_socket_t fd, short what, void *arg)
+{
+    struct tn_router *router = arg;
+
+    for (size_t i = 0; i < router->count; i++) {
+        struct slot *slot = router->slots[i];
+        unsigned long losses = slot->endpoint != NULL ? router->config.transport->losses(slot->endpoint) : 0;
+        struct tn_err err = TN_ERR_INIT;
+        char name[32];
+
+        slot->restless = losses > slot->losses ? slot->restless + 1 : 0;
+        if (losses <= slot->losses + LOSSES_MAX && slot->restless <= RESTLESS_MAX) {
+            slot->losses = losses;
+            continue;
+        }
+        tn_info("%s connects again and again: its socket is bound anew",
+                tn_address_name(slot->address, name, sizeof(name)));
+        event_free(slot->readable);
+        event_free(slot->writable);
+        router->config.transport->close(slot->endpoint);
+        free(slot->folder);
+        slot->losses = 0;
+        slot->restless = 0;
+        if (slot_open_socket(slot, &err) != 0)
+            tn_fatal(3, "%s", err.text); /* tenond starts another bus */
+        if (slot->queued > 0)
+            event_add(slot->writable, NULL);
+    }
+}
+
 static struct slot *slot_get(struct tn_router *router, uint16_t address)
 {
     enum tn_role role = TN_ADDRESS_ROLE(address);
@@ -419,6 +454,7 @@ static int add_peer(struct tn_router *router, const cJSON *body, struct tn_err *
     slot->heard = false;
     slot->down = false;
     slot->full = false;
+    slot->losses = 0;
     if (slot_open_socket(slot, err) != 0) {
         slot->down = true;
         if (slot->state == NULL)
@@ -499,6 +535,7 @@ void tn_router_from_kernel(struct tn_router *router, const struct tn_header *hea
 struct tn_router *tn_router_open(const struct tn_router_config *config, struct tn_err *err)
 {
     struct tn_router *router = calloc(1, sizeof(*router));
+    const struct timeval every = {0, CHECK_MS * 1000};
 
     if (router == NULL) {
         tn_err_set(err, TN_ERR_SYSTEM, "out of memory for the router");
@@ -510,6 +547,9 @@ struct tn_router *tn_router_open(const struct tn_router_config *config, struct t
         free(router);
         return NULL;
     }
+    router->check = event_new(config->base, -1, EV_PERSIST, on_check, router);
+    if (router->check == NULL || event_add(router->check, &every) != 0)
+        tn_fatal(3, "out of memory for a timer");
     return router;
 }
 
@@ -522,6 +562,7 @@ void tn_router_close(struct tn_router *router)
         free(router->slots[i]->state);
         free(router->slots[i]);
     }
+    event_free(router->check);
     router->config.transport->close(router->events);
     free(router);
 }

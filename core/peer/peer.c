@@ -68,7 +68,7 @@ static uint64_t now_ms(void)
 
 static bool may_reconnect(const struct tn_peer *peer)
 {
-    return peer->config.mode == TN_ENDPOINT_CONNECT && peer->config.transport->was_broken(peer->endpoint);
+    return peer->config.mode == TN_ENDPOINT_CONNECT && peer->config.transport->losses(peer->endpoint) > 0;
 }
 
 static void start_tick(struct tn_peer *peer)
