@@ -37,6 +37,7 @@ struct tn_channel {
     int error_code;
     bool no_spawn;
     bool missing;
+    bool ended; /* the executor wants its end: nothing of its tree outlives its first process */
     char halt[PATH_MAX + 32]; /* "TENON_HALT_FILE=path" */
 };
 
@@ -208,6 +209,7 @@ static int take_signal(struct tn_channel *channel, const uint8_t *payload, size_
 
     if (tn_agent_pair_get(payload, len, &sig, &scope) != 0 || sig == 0 || sig > 64 || scope > TN_AGENT_TREE)
         return -1;
+    channel->ended = channel->ended || sig == SIGTERM || sig == SIGKILL;
     if (scope == TN_AGENT_TREE)
         tn_procs_signal_tree(channel->process.pid, channel->halt, (int)sig);
     else
@@ -441,6 +443,8 @@ static void end_channel(struct tn_channels *channels, struct tn_channel *channel
         end.text = channel->error;
         end.text_len = (uint32_t)strlen(channel->error);
     }
+    if (channel->ended)
+        tn_procs_signal_tree(channel->process.pid, channel->halt, SIGKILL);
     if (!channel->work && unlink(strchr(channel->halt, '=') + 1) == 0)
         end.flags |= TN_AGENT_HALTED;
     if (channel->process.out >= 0 && !channel->no_spawn) {

@@ -312,6 +312,15 @@ def test_signals(agent):
     link.command(SIGNAL, 2, struct.pack("<II", signal.SIGKILL, 1))
     assert link.finish(2).result == (1, 9)
     wait_until(lambda: gone(pid), "the escaped daemon lives")
+    # Who ignores TERM goes when the first process of the channel has gone.
+    link.sh(3, "(trap '' TERM; sleep 1000 & setsid sleep 1001 & echo $!; wait) & wait")
+    pid = None
+    while pid is None:
+        kind, _, payload = link.frame()
+        pid = int(payload) if kind == OUT else None
+    link.command(SIGNAL, 3, struct.pack("<II", signal.SIGTERM, 0))
+    assert link.finish(3).result == (1, 15)
+    assert gone(pid), "what left the group lives on after TERM"
 
 
 @agent_test()
