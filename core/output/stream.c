@@ -323,6 +323,7 @@ static int unpack(const struct tn_stream_home *home, const struct tn_stream *str
     struct unpacking unpacking = {.reader = tn_zreader_open(partial, err)};
     struct tn_untar untar = {.folder = folder,
                              .prefix = prefix,
+                             .keep_file_name = is_tests,
                              .limits = untar_limits,
                              .read = read_tar,
                              .on_file = is_tests ? count_tests : NULL,

@@ -185,6 +185,8 @@ static char *entry_name(const struct run *run, struct archive_entry *entry)
     rest = strchr(clean, '/');
     if (*run->untar->prefix == '\0')
         return rest != NULL ? tn_fs_path("%s", rest + 1) : steal_ptr(&clean);
+    if (rest == NULL && run->untar->keep_file_name && archive_entry_filetype(entry) != AE_IFDIR)
+        return tn_fs_path("%s/%s", run->untar->prefix, clean);
     return tn_fs_path("%s%s", run->untar->prefix, rest != NULL ? rest : "");
 }
 

@@ -31,6 +31,7 @@ struct tn_untar {
     const char *folder;  /* made if missing */
     const char *prefix;  /* a cleaned relative path below it, "" for none: tn_untar_clean(). The tar holds one file or one
                           * folder; this path takes the place of its name, the first part of every entry's */
+    bool keep_file_name; /* of a tar that holds one file: it keeps its name, below the prefix */
     struct tn_untar_limits limits;
     tn_untar_read_cb *read;
     tn_untar_file_cb *on_file; /* may be NULL */
