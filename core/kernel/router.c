@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RECEIVE_CAP = 128, SLOT_MAX = 512, CHECK_MS = 250, LOSSES_MAX = 2, RESTLESS_MAX = 2 };
+enum { RECEIVE_CAP = 128, SLOT_MAX = 512, CHECK_MS = 250, CHECKS = 120, LOSSES_MAX = 2, RESTLESS_MAX = 2 };
 
 struct frame {
     STAILQ_ENTRY(frame) next;
@@ -49,6 +49,7 @@ struct tn_router {
     struct tn_router_config config;
     struct tn_endpoint *events; /* owned */
     struct event *check;        /* owned; looks for sockets that do not find back */
+    unsigned checks;            /* left until it rests */
     uint32_t counter;
     unsigned long changes; /* of any peer's state */
     size_t count;
@@ -384,12 +385,25 @@ static int slot_open_socket(struct slot *slot, struct tn_err *err)
     return 0;
 }
 
+/* Connections break when a process dies, and then another one is added, or this bus is a new one: the check runs for
+ * half a minute from there and rests otherwise, so that an idle bus is not woken. */
+static void start_checks(struct tn_router *router)
+{
+    const struct timeval every = {0, CHECK_MS * 1000};
+
+    if (router->checks == 0 && event_add(router->check, &every) != 0)
+        tn_fatal(3, "out of memory for a timer");
+    router->checks = CHECKS;
+}
+
 /* A peer that comes again and again within a moment is refused by a socket that takes its dead connection for a living
  * one (transports/ipc/ipc.c): that socket is bound anew. What waits for the peer stays in the queue. */
 static void on_check(evutil_socket_t fd, short what, void *arg)
 {
     struct tn_router *router = arg;
 
+    if (--router->checks == 0)
+        event_del(router->check);
     for (size_t i = 0; i < router->count; i++) {
         struct slot *slot = router->slots[i];
         unsigned long losses = slot->endpoint != NULL ? router->config.transport->losses(slot->endpoint) : 0;
@@ -455,6 +469,7 @@ static int add_peer(struct tn_router *router, const cJSON *body, struct tn_err *
     slot->down = false;
     slot->full = false;
     slot->losses = 0;
+    start_checks(router);
     if (slot_open_socket(slot, err) != 0) {
         slot->down = true;
         if (slot->state == NULL)
@@ -535,7 +550,6 @@ void tn_router_from_kernel(struct tn_router *router, const struct tn_header *hea
 struct tn_router *tn_router_open(const struct tn_router_config *config, struct tn_err *err)
 {
     struct tn_router *router = calloc(1, sizeof(*router));
-    const struct timeval every = {0, CHECK_MS * 1000};
 
     if (router == NULL) {
         tn_err_set(err, TN_ERR_SYSTEM, "out of memory for the router");
@@ -548,7 +562,7 @@ struct tn_router *tn_router_open(const struct tn_router_config *config, struct t
         return NULL;
     }
     router->check = event_new(config->base, -1, EV_PERSIST, on_check, router);
-    if (router->check == NULL || event_add(router->check, &every) != 0)
+    if (router->check == NULL)
         tn_fatal(3, "out of memory for a timer");
     return router;
 }
