@@ -1,4 +1,4 @@
-/* What executor.c offers to the files of the runner, and the runner's timers to task.c. Not for executors. */
+/* What executor.c, task.c, checkpoint.c and the runner's files offer to one another. Not for executors. */
 #ifndef TN_SDK_INTERNAL_H
 #define TN_SDK_INTERNAL_H
 
@@ -13,5 +13,14 @@ void tn_executor_forget(struct tn_executor *executor, struct tn_task *task);
 
 void tn_runner_on_timer(struct tn_task *task);
 void tn_runner_background_done(struct tn_task *task, unsigned step);
+/* Where the job's steps begin, of what the config says. The caller's to free. */
+char *tn_runner_working_directory(const struct tn_task *task);
+
+/* checkpoint.c: sends the progress now, unless one is on its way (then another follows). */
+void tn_task__checkpoint(struct tn_task *task);
+/* Goes on from what an earlier life of the attempt kept; NULL: there was none. */
+void tn_task__take_checkpoint(struct tn_task *task, const cJSON *checkpoint);
+/* task.c: the result is sealed: the environment goes. */
+void tn_task__release(struct tn_task *task);
 
 #endif

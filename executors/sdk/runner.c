@@ -12,111 +12,15 @@
 #include <string.h>
 
 enum {
-    COMMAND_CHANNEL = 1,        /* of a run step; the others count from OTHER_CHANNELS */
-    OTHER_CHANNELS = 128,       /* channels that one try of a step may use */
+    COMMAND_CHANNEL = 1,        /* of a run step; tn_runner_channel() gives the others */
     TRIES_MAX = 500,            /* of a step over restarts of this process; fits 16 bits of channel */
     GRACE_S = 10,               /* between TERM and KILL */
     COMMAND_BYTES = 120 * 1024, /* Linux takes at most 128 KiB as one argument */
 };
 
-/* ---- names, paths, environment ---- */
-
-const cJSON *tn_runner_step(const struct tn_task *task, unsigned step)
-{
-    return step == 0 ? NULL : cJSON_GetArrayItem(task->steps, (int)step - 1);
-}
-
 static unsigned step_count(const struct tn_task *task)
 {
     return (unsigned)cJSON_GetArraySize(task->steps) + 1;
-}
-
-const char *tn_runner_step_name(const struct tn_task *task, unsigned step)
-{
-    const cJSON *definition = tn_runner_step(task, step);
-
-    if (step == 0)
-        return "Spin up environment";
-    return tn_json_string(definition, "name", tn_json_string(definition, "type", "step"));
-}
-
-uint32_t tn_runner_stream(unsigned step)
-{
-    return (uint32_t)step << 16;
-}
-
-uint32_t tn_runner_channel(struct tn_task *task)
-{
-    return (uint32_t)task->progress.step << 16 | (task->progress.tries * OTHER_CHANNELS + ++task->channels + 1);
-}
-
-const char *tn_runner_fact(const struct tn_task *task, const char *name, char *out, size_t size)
-{
-    size_t length = strlen(name);
-    const char *line = task->facts != NULL ? task->facts : "";
-
-    out[0] = '\0';
-    while (*line != '\0') {
-        const char *end = strchrnul(line, '\n');
-
-        if (strncmp(line, name, length) == 0 && line[length] == '=') {
-            snprintf(out, size, "%.*s", (int)(end - line - (ptrdiff_t)length - 1), line + length + 1);
-            break;
-        }
-        line = *end != '\0' ? end + 1 : end;
-    }
-    return out;
-}
-
-static const char *home_of(const struct tn_task *task, char *out, size_t size)
-{
-    if (task->home != NULL)
-        snprintf(out, size, "%s", task->home);
-    else
-        tn_runner_fact(task, "home", out, size);
-    return out[0] != '\0' ? out : "/";
-}
-
-char *tn_runner_path(const struct tn_task *task, const char *path)
-{
-    char home[1024];
-    const char *declared = tn_json_string(task->definition, "working_directory", "~/project");
-    size_t length = strlen(declared);
-
-    if (path[0] == '~' && (path[1] == '/' || path[1] == '\0'))
-        return tn_fs_path("%s%s", home_of(task, home, sizeof(home)), path + 1);
-    /* An environment without a root of its own (this host) keeps an absolute working directory in the job's folder. */
-    if (path[0] == '/' && declared[0] == '/' && strncmp(path, declared, length) == 0 &&
-        (path[length] == '\0' || path[length] == '/'))
-        return tn_fs_path("%s%s", task->root, path);
-    if (path[0] == '/')
-        return tn_fs_path("%s", path);
-    if (strcmp(path, ".") == 0)
-        return tn_fs_path("%s", task->cwd);
-    return tn_fs_path("%s/%s", task->cwd, strncmp(path, "./", 2) == 0 ? path + 2 : path);
-}
-
-/* Weakest first: project, contexts, built-in, job, step (COMPATIBILITY: Environment). */
-void tn_runner_environ(const struct tn_task *task, const cJSON *step, struct tn_environ *env)
-{
-    char text[4096];
-    auto_free char *path = NULL;
-
-    tn_environ_set_pairs(env, tn_json_get(task->lease, "project_environment"));
-    tn_environ_set_pairs(env, tn_json_get(task->lease, "context_environment"));
-    tn_environ_set_pairs(env, tn_json_get(task->lease, "environment"));
-    tn_environ_set(env, "CIRCLE_WORKING_DIRECTORY", tn_json_string(task->definition, "working_directory", "~/project"));
-    snprintf(text, sizeof(text), "%s/bash_env", task->scratch);
-    tn_environ_set(env, "BASH_ENV", text);
-    tn_environ_set(env, "CIRCLE_SHELL_ENV", text);
-    tn_environ_set(env, "CIRCLE_INTERNAL_TASK_DATA", task->scratch);
-    tn_environ_set(env, "HOME", home_of(task, text, sizeof(text)));
-    tn_environ_set_pairs(env, tn_json_get(task->definition, "environment"));
-    tn_environ_set_pairs(env, tn_json_get(step, "environment"));
-    if (tn_environ_get(env, "PATH") == NULL)
-        tn_environ_set(env, "PATH", tn_runner_fact(task, "path", text, sizeof(text)));
-    path = tn_fs_path("%s:%s", tn_environ_get(env, "PATH"), task->bin);
-    tn_environ_set(env, "PATH", path);
 }
 
 /* ---- the log of a step ---- */
@@ -249,9 +153,8 @@ static void begin_step(struct tn_task *task)
         char reason[160];
 
         snprintf(reason, sizeof(reason), "this executor cannot do the step \"%.60s\": %s", type,
-                 strcmp(type, "setup_remote_docker") == 0
-                     ? "no remote-docker executor is part of this installation"
-                     : "it is not part of this version of Tenon");
+                 strcmp(type, "setup_remote_docker") == 0 ? "no remote-docker executor is part of this installation"
+                                                          : "it is not part of this version of Tenon");
         tn_runner_step_done(task, reason);
     }
 }
@@ -608,7 +511,6 @@ static void probe_shell(struct tn_task *task)
 
 void tn_runner_start(struct tn_task *task)
 {
-    const char *declared = tn_json_string(task->definition, "working_directory", "~/project");
     char bash[8];
     char shared[512];
 
@@ -620,17 +522,7 @@ void tn_runner_start(struct tn_task *task)
         return;
     }
     free(task->cwd);
-    task->cwd = tn_fs_path("%s", "");
-    if (declared[0] != '~' && declared[0] != '/') {
-        char home[1024];
-
-        task->cwd = (free(task->cwd), tn_fs_path("%s/%s", home_of(task, home, sizeof(home)), declared));
-    } else {
-        char *cwd = tn_runner_path(task, declared);
-
-        free(task->cwd);
-        task->cwd = cwd;
-    }
+    task->cwd = tn_runner_working_directory(task);
     free(task->shell);
     task->shell = NULL;
     if (strcmp(tn_runner_fact(task, "shell_bash", bash, sizeof(bash)), "") != 0 && strcmp(bash, "0") != 0) {

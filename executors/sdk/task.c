@@ -3,7 +3,6 @@
 #include "core/lib/json.h"
 #include "core/lib/log.h"
 #include "executors/sdk/internal.h"
-#include "executors/sdk/progress.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,9 +10,7 @@
 #include <time.h>
 
 enum {
-    CHECKPOINT_BYTES = 512 * 1024, /* of agent stream since the last one: then at once */
-    CHECKPOINT_MS = 20,            /* else this long after the first change */
-    CONNECT_MS = 30000,            /* until a new environment's agent answers */
+    CONNECT_MS = 30000, /* until a new environment's agent answers */
     JOB_LIMIT_S = 5 * 3600,
 };
 
@@ -29,100 +26,6 @@ static void replace(char **place, const char *value)
 {
     free(*place);
     *place = value != NULL ? tn_fs_path("%s", value) : NULL;
-}
-
-static void release(struct tn_task *task);
-static void send_checkpoint(struct tn_task *task);
-
-/* ---- checkpoints ---- */
-
-static void hex(const uint8_t *bytes, size_t length, char *out)
-{
-    for (size_t i = 0; i < length; i++)
-        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
-}
-
-static bool unhex(const char *text, uint8_t *out, size_t length)
-{
-    if (text == NULL || strlen(text) != 2 * length)
-        return false;
-    for (size_t i = 0; i < length; i++) {
-        unsigned value;
-
-        if (sscanf(text + 2 * i, "%2x", &value) != 1)
-            return false;
-        out[i] = (uint8_t)value;
-    }
-    return true;
-}
-
-static void after_checkpoint(struct tn_task *task)
-{
-    if (task->has_cancel) {
-        task->has_cancel = false;
-        tn_peer_reply(tn_executor_service(task->executor)->bus, &task->cancel, TN_MSG_ACK, NULL, 0);
-    }
-    if (task->phase == TN_PHASE_SEALING && !task->checkpoint_dirty)
-        release(task);
-    else if (task->checkpoint_dirty)
-        tn_task_touch(task);
-}
-
-static void on_checkpoint(void *arg, const cJSON *answer, const struct tn_err *err)
-{
-    struct tn_task *task = arg;
-
-    task->checkpoint_sent = false;
-    if (err != NULL) {
-        /* Nothing can be kept any more (a full disk): the job cannot go on safely, but it can end and say why. */
-        tn_error("task %llu.%u: checkpoint: %s", (unsigned long long)task->id, task->attempt, err->text);
-        if (task->phase == TN_PHASE_SEALING) {
-            release(task);
-        } else {
-            task->checkpoint_dirty = false;
-            tn_task_finish(task, TN_TASK_INFRASTRUCTURE_FAILURE, "the output service cannot keep the job's progress: %s",
-                           err->text);
-        }
-        return;
-    }
-    task->acked_cursor = task->checkpoint_cursor;
-    if (task->link != NULL)
-        tn_agent_link_ack(task->link, task->acked_cursor);
-    after_checkpoint(task);
-}
-
-static void send_checkpoint(struct tn_task *task)
-{
-    auto_json cJSON *state = NULL;
-    char boot[2 * TN_AGENT_BOOT + 1];
-
-    if (task->checkpoint_sent || task->outlet == NULL || task->phase == TN_PHASE_OPENING)
-        return;
-    event_del(task->checkpoint_timer);
-    state = tn_progress_save(task);
-    hex(task->boot, sizeof(task->boot), boot);
-    task->checkpoint_sent = true;
-    task->checkpoint_dirty = false;
-    task->checkpoint_cursor = task->cursor;
-    tn_outlet_checkpoint(task->outlet, boot, task->cursor, state, on_checkpoint, task);
-}
-
-static void on_checkpoint_timer(evutil_socket_t fd, short what, void *arg)
-{
-    send_checkpoint(arg);
-}
-
-void tn_task_touch(struct tn_task *task)
-{
-    struct timeval soon = {0, CHECKPOINT_MS * 1000};
-
-    task->checkpoint_dirty = true;
-    if (task->checkpoint_sent || task->checkpoint_held || task->phase >= TN_PHASE_RELEASING)
-        return;
-    if (task->phase == TN_PHASE_SEALING || task->has_cancel || task->cursor - task->acked_cursor >= CHECKPOINT_BYTES)
-        send_checkpoint(task);
-    else if (!evtimer_pending(task->checkpoint_timer, NULL))
-        evtimer_add(task->checkpoint_timer, &soon);
 }
 
 /* ---- the agent ---- */
@@ -350,19 +253,6 @@ static void begin_environment_step(struct tn_task *task)
     acquire(task);
 }
 
-static void take_checkpoint(struct tn_task *task, const cJSON *checkpoint)
-{
-    uint8_t boot[TN_AGENT_BOOT];
-
-    if (checkpoint == NULL)
-        return;
-    task->adopted = true;
-    task->cursor = task->acked_cursor = tn_json_u64(checkpoint, "cursor", 0);
-    if (unhex(tn_json_string(checkpoint, "boot", NULL), boot, sizeof(boot)))
-        memcpy(task->boot, boot, sizeof(boot));
-    tn_progress_load(task, tn_json_get(checkpoint, "state"));
-}
-
 static void on_opened(void *arg, const cJSON *answer, const struct tn_err *err)
 {
     struct tn_task *task = arg;
@@ -372,18 +262,17 @@ static void on_opened(void *arg, const cJSON *answer, const struct tn_err *err)
         task->phase = TN_PHASE_SEALING;
         task->progress.ended = TN_TASK_INFRASTRUCTURE_FAILURE;
         snprintf(task->progress.reason, sizeof(task->progress.reason), "the output service: %.450s", err->text);
-        release(task);
+        tn_task__release(task);
         return;
     }
     replace(&task->folder, tn_json_string(answer, "folder", NULL));
-    take_checkpoint(task, tn_json_get(answer, "checkpoint"));
-    cJSON_ArrayForEach(stream, tn_json_get(answer, "streams"))
-    {
+    tn_task__take_checkpoint(task, tn_json_get(answer, "checkpoint"));
+    cJSON_ArrayForEach (stream, tn_json_get(answer, "streams")) {
         tn_outlet_set_offset(task->outlet, (uint32_t)tn_json_number(stream, "stream", 0),
                              tn_json_u64(stream, "offset", 0));
     }
     if (task->progress.ended >= 0) {
-        release(task);
+        tn_task__release(task);
         return;
     }
     task->phase = TN_PHASE_ACQUIRING;
@@ -402,8 +291,7 @@ static void add_masks(cJSON *masks, const cJSON *pairs)
 {
     const cJSON *pair;
 
-    cJSON_ArrayForEach(pair, pairs)
-    {
+    cJSON_ArrayForEach (pair, pairs) {
         const cJSON *value = cJSON_GetArrayItem(pair, 1);
 
         if (cJSON_IsString(value))
@@ -506,7 +394,7 @@ static void on_closed(void *arg, const cJSON *answer, const struct tn_err *err)
     report_end(task);
 }
 
-static void release(struct tn_task *task)
+void tn_task__release(struct tn_task *task)
 {
     task->phase = TN_PHASE_RELEASING;
     tn_executor_ops(task->executor)->release(task->executor, task);
@@ -562,7 +450,7 @@ void tn_task_abandon(struct tn_task *task)
     event_del(task->checkpoint_timer);
     event_del(task->step_timer);
     event_del(task->job_timer);
-    release(task);
+    tn_task__release(task);
 }
 
 /* ---- memory ---- */
@@ -570,6 +458,11 @@ void tn_task_abandon(struct tn_task *task)
 static void on_job_limit(evutil_socket_t fd, short what, void *arg)
 {
     tn_runner_time_out(arg);
+}
+
+static void on_checkpoint_timer(evutil_socket_t fd, short what, void *arg)
+{
+    tn_task__checkpoint(arg);
 }
 
 static void on_step_timer(evutil_socket_t fd, short what, void *arg)
