@@ -129,7 +129,7 @@ class Result:
         self.argv, self.code, self.out, self.err, self.seconds = argv, code, out, err, seconds
         self.events = []
         if "--json" in argv:
-            for line in out.splitlines():
+            for line in filter(None, out.split("\n")):
                 try:
                     self.events.append(json.loads(line))
                 except ValueError:

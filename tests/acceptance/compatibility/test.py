@@ -1,0 +1,148 @@
+# deadline: 200
+"""What users know of CircleCI's steps, one small job a fact, on this host and in containers."""
+
+import hashlib
+import os
+import re
+import subprocess
+import tempfile
+
+import tenon
+from tenon import check, check_equal, check_in
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+FAILS = {"run-missing-folder", "run-silent", "run-when", "halt-after-failure", "cache-checksum-missing",
+         "cache-long-key", "workspace-missing", "alpine-pipefail"}
+LINES_OF_SECRET = "first secret line\nsecond secret line\n"
+
+
+def options(folder):
+    """Variables, contexts and parameters of a run."""
+    contexts = {"one": "FROM_PROJECT_CONTEXT=context-one\nFROM_PROJECT_CONTEXT_JOB=context\nFROM_CONTEXTS=context-one\n"
+                       "FROM_JOB_STEP=context\nCIRCLE_JOB=context\n",
+                "two": "FROM_CONTEXTS=context-two\n",
+                "secret": 'FROM_SECRET_CONTEXT=context-secret\nFROM_SECRET_LINES="first secret line\\nsecond secret line"\n'}
+    arguments = []
+    for name, text in contexts.items():
+        arguments += ["--context", f"{name}={tenon.write(f'{folder}/{name}.env', text)}"]
+    for pair in ("FROM_PROJECT=project", "FROM_PROJECT_CONTEXT=project", "FROM_PROJECT_CONTEXT_JOB=project",
+                 "SECRET=se-cr-et-42", "SHORT=xyz", "TRUTH=true"):
+        arguments += ["--env", pair]
+    return arguments
+
+
+def check_run(result):
+    """The rows of `run`."""
+    silent = result.log("run-silent", "silent")
+    check_in("Too long with no output (exceeded 1.5s): context deadline exceeded", silent, "run-silent")
+    check_in("before\n", silent, "what was printed before the silence is kept")
+    check_equal(result.steps("run-silent")["gone"]["state"], "succeeded", "the whole tree of processes is gone")
+    check_in("no/where", result.job_log("run-missing-folder"), "the missing folder is named")
+    states = {name: step["state"] for name, step in result.steps("run-when").items()}
+    check_equal({name: states[name] for name in ("early", "breaks", "default", "success", "fail", "always",
+                                                 "Saving cache", "Uploading artifacts", "Uploading test results")},
+                {"early": "skipped", "breaks": "failed", "default": "skipped", "success": "skipped",
+                 "fail": "succeeded", "always": "succeeded", "Saving cache": "succeeded",
+                 "Uploading artifacts": "succeeded", "Uploading test results": "succeeded"}, "run-when")
+    check_in("answered again", result.log("run-background", "server"), "the log of a background step")
+    check_equal(result.log("run-long-command", "long").strip(), "done", "the log of a long command")
+    for job in ("halt-agent", "halt-step", "halt-task", "halt-after-failure", "halt-by-hand"):
+        check_equal(result.steps(job)["halting"]["state"], "succeeded", job)
+    check_in("said after", result.log("halt-agent", "halting"), "a step that halts runs to its end")
+
+
+def check_environment(result):
+    """The rows of variables."""
+    check_equal([result.log("env-built-in", "index", task) for task in (0, 1)], ["0\n", "1\n"], "CIRCLE_NODE_INDEX")
+    check_equal(result.log("env-mask", "masked").splitlines(),
+                ["[****] [xyz] [true] [****]", "****", "****", "****", "********", "[se-cr-et-4]"], "env-mask")
+
+
+def check_output(result):
+    """What a step prints is kept byte for byte."""
+    with open(result.steps("output-exact")["bytes"]["log"], "rb") as file:
+        check_equal(file.read(), b"a\0b\r\nprogress 1\rprogress 2\r\n\033[31mred\033[0m\xff\xfe\ttab\n\nno end", "bytes")
+    check_equal(result.log("output-exact", "nothing"), "", "the log of a step that prints nothing")
+    wanted = subprocess.run("head -c 52428800 /dev/zero | openssl enc -aes-128-ctr -nosalt -K 0 -iv 0", shell=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout
+    with open(result.steps("output-exact")["large"]["log"], "rb") as file:
+        check_equal(hashlib.sha256(file.read()).hexdigest(), hashlib.sha256(wanted).hexdigest(), "50 MB of output")
+    check_equal(result.log("output-exact", "lines") == "".join(f"{i}\n" for i in range(1, 200001)), True,
+                "200,000 lines of output")
+
+
+def check_stores(result):
+    """The rows of caches, workspaces, artifacts and test results."""
+    check_in("already exists", result.log("cache-restore", "again"), "a second save of a key")
+    check_in("No cache is found", result.log("cache-restore", "missing"), "a miss")
+    check_in("-xyz", result.log("cache-restore", "newest"), "the newest of the matches wins")
+    check_in("not-there", result.log("cache-missing-path", "saving"), "a path of a cache that is not there is named")
+    branch, number, revision, epoch, workflow = result.log("cache-template", "values").split()
+    rendered = re.search(r"t\|\S*", result.log("cache-template", "rendered"))
+    fields = rendered.group(0).split("|")
+    check_equal(fields[1:7] + fields[8:], [result.log("cache-template", "expected").strip(), branch, number, revision,
+                                           "mine", workflow, "linux-amd64", ""], "a rendered key")
+    check(abs(int(fields[7]) - int(epoch)) < 30, f"{{{{ epoch }}}} is {fields[7]}, date says {epoch}")
+    check_in("nothing", result.log("cache-checksum-missing", "no file"), "the file of a checksum is named")
+    steps = result.steps("cache-long-key")
+    check_equal([steps["just fits"]["state"], steps["too long"]["state"]], ["succeeded", "failed"], "cache-long-key")
+    check_in("900", result.log("cache-long-key", "too long"), "the limit is named")
+    check_in("nothing", result.log("workspace-missing", "nothing there"), "what is missing is named")
+
+    folder = artifacts_folder(result, "artifacts")
+    check_equal(tenon.files_below(folder),
+                ["home/in-home", "named/a", "named/deep/b", "named/link", "out/a", "out/deep/b", "out/link",
+                 "renamed.txt", "single.txt", "slash/a", "slash/deep/b", "slash/link"], "artifacts")
+    check_equal(tenon.files_below(artifacts_folder(result, "run-when")), ["out/file"], "artifacts of a failed job")
+    check_in("2 test", result.log("test-results", "file"), "results of a single file")
+    check_in("4 test", result.log("test-results", "folder"), "results of a folder with folders")
+
+
+def artifacts_folder(result, job):
+    """Where the artifacts of a job's first task lie."""
+    log = next(step["log"] for step in result.job(job)["tasks"][0]["steps"] if step.get("log"))
+    state = log[:log.index("/logs/")]
+    return os.path.join(state, "artifacts", "rows", job, "0")
+
+
+def check_states(result):
+    """Every job ends as its name's row says."""
+    states = result.states()
+    wrong = [job for job, state in states.items() if (state == "failed") != (job in FAILS)
+             or state not in ("succeeded", "failed")]
+    text = "".join(f"\n--- {job}: {states[job]}\n{result.job_log(job)[-1500:]}" for job in wrong)
+    check(not wrong, f"jobs that ended otherwise than they must: {wrong}{text}\n{result.err[-2000:]}")
+    for job in states:
+        check("must not run" not in result.job_log(job).replace("echo must not run", ""), f"job {job} went on")
+
+
+def check_rows(docker, more):
+    """All rows with one kind of environment."""
+    folder = tenon.project(HERE)
+    long_command = "# " + "x" * 100000 + "\necho done"
+    result = tenon.run(["run", "--workflow", "rows", "--json", "--param", f"long={long_command}", "--param",
+                        "nine_hundred=" + os.urandom(450).hex(), *options(tempfile.mkdtemp(prefix="o.")), *more],
+                       folder, docker).expect(1)
+    check_states(result)
+    check_run(result)
+    check_environment(result)
+    check_output(result)
+    check_stores(result)
+    tenon.check_nothing_left(docker)
+
+
+def check_images(docker):
+    """The rows that are about images."""
+    folder = tenon.project(HERE)
+    result = tenon.run(["run", "--workflow", "images", "--json", "--env", "FROM_PROJECT=project"], folder,
+                       docker).expect(1)
+    check_states(result)
+    check_in("/bin/sh -eo pipefail -c", result.log("alpine", "cmdline"), "the shell of an image without bash")
+    check_in("/bin/sh -e -c", result.log("dash", "cmdline"), "the shell where pipefail is unknown")
+    tenon.check_nothing_left(docker)
+
+
+check_rows(None, ["--executor", "docker=machine"])
+host = tenon.docker_host()
+check_images(host)
+check_rows(host, [])
