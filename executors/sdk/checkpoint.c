@@ -43,6 +43,7 @@ static void after_checkpoint(struct tn_task *task)
         tn_task__release(task);
     else if (task->checkpoint_dirty)
         tn_task_touch(task);
+    tn_runner_on_kept(task);
 }
 
 static void on_checkpoint(void *arg, const cJSON *answer, const struct tn_err *err)
@@ -63,6 +64,7 @@ static void on_checkpoint(void *arg, const cJSON *answer, const struct tn_err *e
         return;
     }
     task->acked_cursor = task->checkpoint_cursor;
+    task->kept = task->kept_next;
     if (task->link != NULL)
         tn_agent_link_ack(task->link, task->acked_cursor);
     after_checkpoint(task);
@@ -81,6 +83,7 @@ void tn_task__checkpoint(struct tn_task *task)
     task->checkpoint_sent = true;
     task->checkpoint_dirty = false;
     task->checkpoint_cursor = task->cursor;
+    task->kept_next = (struct tn_kept){task->progress.step, task->progress.tries, task->step_open};
     tn_outlet_checkpoint(task->outlet, boot, task->cursor, state, on_checkpoint, task);
 }
 
@@ -91,7 +94,8 @@ void tn_task_touch(struct tn_task *task)
     task->checkpoint_dirty = true;
     if (task->checkpoint_sent || task->checkpoint_held || task->phase >= TN_PHASE_RELEASING)
         return;
-    if (task->phase == TN_PHASE_SEALING || task->has_cancel || task->cursor - task->acked_cursor >= CHECKPOINT_BYTES)
+    if (task->phase == TN_PHASE_SEALING || task->has_cancel || task->begin_waits ||
+        task->cursor - task->acked_cursor >= CHECKPOINT_BYTES)
         tn_task__checkpoint(task);
     else if (!evtimer_pending(task->checkpoint_timer, NULL))
         evtimer_add(task->checkpoint_timer, &soon);
@@ -108,4 +112,5 @@ void tn_task__take_checkpoint(struct tn_task *task, const cJSON *checkpoint)
     if (unhex(tn_json_string(checkpoint, "boot", NULL), boot, sizeof(boot)))
         memcpy(task->boot, boot, sizeof(boot));
     tn_progress_load(task, tn_json_get(checkpoint, "state"));
+    task->kept = (struct tn_kept){task->progress.step, task->progress.tries, task->step_open};
 }

@@ -13,6 +13,8 @@ void tn_executor_forget(struct tn_executor *executor, struct tn_task *task);
 
 void tn_runner_on_timer(struct tn_task *task);
 void tn_runner_background_done(struct tn_task *task, unsigned step);
+/* A checkpoint is kept: the current step may have waited for it. */
+void tn_runner_on_kept(struct tn_task *task);
 /* Where the job's steps begin, of what the config says. The caller's to free. */
 char *tn_runner_working_directory(const struct tn_task *task);
 

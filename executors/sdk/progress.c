@@ -1,4 +1,5 @@
 #include "executors/sdk/progress.h"
+#include "core/lib/fs.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
 
@@ -25,6 +26,10 @@ cJSON *tn_progress_save(const struct tn_task *task)
     cJSON_AddBoolToObject(json, "timed_out", progress->timed_out);
     cJSON_AddBoolToObject(json, "final", progress->final);
     cJSON_AddNumberToObject(json, "started", (double)task->step_started_ms);
+    if (task->step_log != NULL)
+        cJSON_AddStringToObject(json, "log", task->step_log);
+    if (task->shell != NULL)
+        cJSON_AddStringToObject(json, "shell", task->shell);
     if (progress->ended >= 0)
         cJSON_AddStringToObject(json, "ended", tn_task_state_name((enum tn_task_state)progress->ended));
     cJSON_AddStringToObject(json, "reason", progress->reason);
@@ -43,6 +48,14 @@ cJSON *tn_progress_save(const struct tn_task *task)
         cJSON_AddItemToArray(list, entry);
     }
     return json;
+}
+
+static void load_text(char **place, const cJSON *json, const char *key)
+{
+    const char *text = tn_json_string(json, key, NULL);
+
+    free(*place);
+    *place = text != NULL ? tn_fs_path("%s", text) : NULL;
 }
 
 static void load_reports(struct tn_task *task, const cJSON *list)
@@ -85,6 +98,8 @@ void tn_progress_load(struct tn_task *task, const cJSON *json)
     progress->final = tn_json_bool(json, "final", false);
     progress->ended = tn_task_state_parse(tn_json_string(json, "ended", NULL));
     task->step_started_ms = (uint64_t)tn_json_number(json, "started", 0);
+    load_text(&task->step_log, json, "log");
+    load_text(&task->shell, json, "shell");
     snprintf(progress->reason, sizeof(progress->reason), "%s", tn_json_string(json, "reason", ""));
     snprintf(progress->artifacts, sizeof(progress->artifacts), "%s", tn_json_string(json, "artifacts", ""));
     cJSON_ArrayForEach(item, background) if (progress->backgrounds < BACKGROUND_MAX && cJSON_IsNumber(item))

@@ -13,7 +13,7 @@
 
 enum {
     COMMAND_CHANNEL = 1,        /* of a run step; tn_runner_channel() gives the others */
-    TRIES_MAX = 500,            /* of a step over restarts of this process; fits 16 bits of channel */
+    TRIES_MAX = 500,            /* of an attempt over restarts; fits 16 bits of channel */
     GRACE_S = 10,               /* between TERM and KILL */
     COMMAND_BYTES = 120 * 1024, /* Linux takes at most 128 KiB as one argument */
 };
@@ -68,7 +68,8 @@ static void on_log_open(void *arg, const cJSON *answer, const struct tn_err *err
     task->step_log = tn_fs_path("%s", tn_json_string(answer, "path", ""));
     result = times(task, false);
     tn_task_report_step(task, task->progress.step, "running", result);
-    if (task->phase < TN_PHASE_SEALING)
+    task->then = NULL;
+    if (task->phase < TN_PHASE_SEALING && then != NULL)
         then(task);
 }
 
@@ -111,7 +112,6 @@ static void end_step(struct tn_task *task, const char *state, const struct tn_ag
     task->op = (struct tn_op){0};
     task->step_open = false;
     task->stopping = TN_STOP_NONE;
-    task->progress.tries = 0;
     tn_outlet_close_stream(task->outlet, tn_runner_stream(step), false, NULL, NULL);
     tn_task_report_step(task, step, state, result);
     tn_task_touch(task);
@@ -141,13 +141,39 @@ void tn_runner_background_done(struct tn_task *task, unsigned step)
 
 static void run_command(struct tn_task *task);
 
+/* A command is started only when a checkpoint says that its step has begun: whoever takes the attempt up from there knows
+ * what the agent repeats. Before, it would be at an earlier step, ignore the end of this one, and wait for it for ever.
+ * Steps that move files start over, under numbers that no life before may have used. */
+static bool may_begin(const struct tn_task *task, bool is_command)
+{
+    const struct tn_kept *kept = &task->kept;
+
+    return is_command ? kept->open && kept->step == task->progress.step : kept->tries == task->progress.tries;
+}
+
+static void release_reading(struct tn_task *task)
+{
+    if (!task->reading_held)
+        return;
+    task->reading_held = false;
+    if (task->link != NULL && !task->reading_paused)
+        tn_agent_link_resume(task->link);
+}
+
 static void begin_step(struct tn_task *task)
 {
     const cJSON *step = tn_runner_step(task, task->progress.step);
     const char *type = tn_json_string(step, "type", "?");
+    bool is_command = strcmp(type, "run") == 0;
 
+    task->begin_waits = !may_begin(task, is_command);
+    if (task->begin_waits) {
+        tn_task_touch(task);
+        return;
+    }
     task->channels = 0;
-    if (strcmp(type, "run") == 0) {
+    release_reading(task); /* takes effect in the loop, after what follows */
+    if (is_command) {
         run_command(task);
     } else if (!tn_tree_begin(task, type, step)) {
         char reason[160];
@@ -157,6 +183,16 @@ static void begin_step(struct tn_task *task)
                                                           : "it is not part of this version of Tenon");
         tn_runner_step_done(task, reason);
     }
+}
+
+void tn_runner_on_kept(struct tn_task *task)
+{
+    if (!task->begin_waits || task->phase != TN_PHASE_STEPPING || task->link == NULL)
+        return;
+    if (task->step_open && task->then == NULL)
+        begin_step(task);
+    else
+        task->begin_waits = false; /* the log is not open yet: begin_step() comes and looks for itself */
 }
 
 /* on_success, always, on_fail; artifacts and test results are always stored. */
@@ -203,9 +239,9 @@ static void next_step(struct tn_task *task)
             continue;
         }
         task->progress.step = step;
-        task->progress.tries = 0;
         task->progress.begun = true;
         task->step_started_ms = 0;
+        task->begin_waits = true; /* the checkpoint and the log at the same time */
         tn_runner_open_log(task, begin_step);
         tn_task_touch(task);
         return;
@@ -414,6 +450,11 @@ void tn_runner_on_exit(struct tn_task *task, uint32_t channel, const struct tn_a
 {
     unsigned step = channel >> 16;
 
+    if ((end->flags & TN_AGENT_ENDING) != 0 && !task->progress.canceled) {
+        /* Whatever became of the command says nothing about it. */
+        tn_task_environment_lost(task, "it was told to end (SIGTERM) while the job ran in it");
+        return;
+    }
     if (channel == task->op.channel) {
         void (*on_exit)(struct tn_task *, const struct tn_agent_exit *) = task->op.on_exit;
 
@@ -461,8 +502,9 @@ static void go_on(struct tn_task *task)
         tn_runner_step_done(task, NULL); /* the environment is up */
         return;
     }
-    if (strcmp(tn_json_string(step, "type", ""), "run") != 0)
-        task->progress.tries++;
+    /* What the agent repeats of the command is for the log, which must be open first. */
+    task->reading_held = true;
+    tn_agent_link_pause(task->link);
     tn_runner_open_log(task, begin_step);
 }
 
@@ -518,11 +560,15 @@ void tn_runner_start(struct tn_task *task)
     if (tn_runner_fact(task, "shared_tmp", shared, sizeof(shared))[0] != '\0' && task->progress.step == 0)
         tn_runner_say(task, "/tmp is shared with everything on this host: %s\n", shared);
     if (task->adopted && ++task->progress.tries + 1 >= TRIES_MAX) { /* fresh channel numbers for what follows */
-        tn_task_finish(task, TN_TASK_INFRASTRUCTURE_FAILURE, "the step was interrupted %d times", TRIES_MAX);
+        tn_task_finish(task, TN_TASK_INFRASTRUCTURE_FAILURE, "the job was interrupted %d times", TRIES_MAX);
         return;
     }
     free(task->cwd);
     task->cwd = tn_runner_working_directory(task);
+    if (task->progress.step > 0 && task->shell != NULL) {
+        go_on(task); /* before the agent repeats anything: it must meet the step that it belongs to */
+        return;
+    }
     free(task->shell);
     task->shell = NULL;
     if (strcmp(tn_runner_fact(task, "shell_bash", bash, sizeof(bash)), "") != 0 && strcmp(bash, "0") != 0) {

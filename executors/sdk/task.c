@@ -66,8 +66,12 @@ static void on_exit_frame(void *arg, uint32_t channel, const struct tn_agent_exi
 {
     struct tn_task *task = arg;
 
-    task->cursor = offset; /* before: what follows from the exit belongs to the state after it */
+    /* Before, and with no checkpoint meanwhile: what follows from the exit belongs to the state after it. One with this
+     * offset and the step still open would wait for an exit that never comes again. */
+    task->cursor = offset;
+    task->checkpoint_held = true;
     tn_runner_on_exit(task, channel, end);
+    task->checkpoint_held = false;
     if (task->link != NULL)
         moved(task, offset);
 }
@@ -90,6 +94,7 @@ static void on_warn(void *arg, uint32_t channel, enum tn_agent_warning kind, con
 {
     struct tn_task *task = arg;
 
+    task->cursor = offset; /* before: a checkpoint with the line and not the frame would have the line twice */
     tn_runner_say(task, kind == TN_AGENT_WARN_MISSING ? "No such file or folder: %s\n" : "%s\n", text);
     moved(task, offset);
 }
@@ -98,6 +103,7 @@ static void on_error(void *arg, uint32_t channel, const char *text, uint64_t off
 {
     struct tn_task *task = arg;
 
+    task->cursor = offset;
     tn_runner_say(task, "%s\n", text);
     moved(task, offset);
 }
@@ -119,7 +125,8 @@ static void on_room(void *arg)
 
     if (task->reading_paused && task->link != NULL) {
         task->reading_paused = false;
-        tn_agent_link_resume(task->link);
+        if (!task->reading_held)
+            tn_agent_link_resume(task->link);
     }
 }
 
@@ -127,7 +134,7 @@ static void drop_link(struct tn_task *task)
 {
     tn_agent_link_free(task->link);
     task->link = NULL;
-    task->reading_paused = false;
+    task->reading_paused = task->reading_held = false;
 }
 
 static void connect_agent(struct tn_task *task)
@@ -317,6 +324,12 @@ static void forget_life(struct tn_task *task)
     tn_peer_forget(tn_executor_service(task->executor)->bus, task);
     tn_task_reports_free(task);
     task->report_sent = false;
+    task->then = NULL;
+    task->begin_waits = false;
+    task->kept = (struct tn_kept){0};
+    free(task->step_log);
+    free(task->shell);
+    task->step_log = task->shell = NULL;
     task->checkpoint_sent = task->checkpoint_dirty = false;
     task->step_open = false;
     task->op = (struct tn_op){0};

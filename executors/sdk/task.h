@@ -34,7 +34,7 @@ enum tn_task_phase {
 
 struct tn_progress {
     unsigned step; /* index of the current step; 0 is "Spin up environment", n is the plan's step n - 1 */
-    unsigned tries; /* of the current step, when it began anew after a crash */
+    unsigned tries; /* how often it was taken up again: gives channels of other numbers to what starts over */
     bool begun;    /* a step of the user's has begun */
     bool failed;
     bool halted;
@@ -54,6 +54,13 @@ struct tn_op {
     uint32_t channel; /* 0: none */
     void (*on_out)(struct tn_task *task, const void *bytes, size_t length);
     void (*on_exit)(struct tn_task *task, const struct tn_agent_exit *end);
+};
+
+/* The part of the progress on which the next command waits until a checkpoint has it. */
+struct tn_kept {
+    unsigned step;
+    unsigned tries;
+    bool open;
 };
 
 struct tn_report {
@@ -87,12 +94,14 @@ struct tn_task {
     uint8_t boot[TN_AGENT_BOOT];
     uint64_t cursor; /* agent stream offset up to which everything is handled */
     bool reading_paused;
+    bool reading_held; /* until the current step, taken up again, can take what the agent repeats */
 
     struct tn_progress progress;
     bool adopted; /* progress came from a checkpoint of an earlier life */
     bool checkpoint_sent, checkpoint_dirty, checkpoint_held;
     uint64_t checkpoint_cursor; /* of the one that is sent */
     uint64_t acked_cursor;
+    struct tn_kept kept, kept_next; /* in the last checkpoint that was acknowledged; in the one that is sent */
     struct event *checkpoint_timer;
     struct event *step_timer;   /* no output; grace after a cancel */
     struct event *job_timer;    /* the job's own limit */
@@ -111,7 +120,8 @@ struct tn_task {
     bool step_open;       /* the current step has begun and not ended */
     struct tn_op op;
     struct tn_tree_state *tree;
-    void (*then)(struct tn_task *task); /* after the current step's log is open */
+    void (*then)(struct tn_task *task); /* after the current step's log is open; NULL: it is */
+    bool begin_waits;                   /* the current step begins once a checkpoint says so */
     bool no_output_over;
     uint64_t no_output_ms;
     uint64_t last_output_ms;
