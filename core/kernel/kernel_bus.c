@@ -77,7 +77,8 @@ uint64_t tn_kernel__add_peer(struct tn_kernel *kernel, uint16_t address, uint32_
     return say(kernel, TN_MSG_PEER_ADD, TN_ADDRESS(TN_ROLE_BUS, 0), 0, 0, 0, body);
 }
 
-/* A new bus knows nobody: everybody who has a life is added with it again, and is said to be up if it is. */
+/* A new bus knows nobody: everybody who has a life is added with it again, and is said to be up if it is. Who is to be
+ * started again in a moment is said to be down: a scheduler that is as new as the bus would take it for missing. */
 void tn_kernel__introduce_all(struct tn_kernel *kernel)
 {
     tn_kernel__add_peer(kernel, kernel->client, kernel->client_life, "client");
@@ -88,6 +89,8 @@ void tn_kernel__introduce_all(struct tn_kernel *kernel)
             worker->add_sequence = tn_kernel__add_peer(kernel, worker->address, worker->life, worker->name);
         if (worker->sup.state == TN_SUP_READY)
             tn_kernel__tell_state(worker, "up");
+        if (worker->sup.state == TN_SUP_BACKOFF)
+            tn_kernel__tell_state(worker, "down");
         if (worker->sup.state == TN_SUP_FAILED)
             tn_kernel__tell_state(worker, "failed");
     }

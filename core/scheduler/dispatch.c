@@ -90,12 +90,18 @@ void tn_dispatch_hold(struct tn_sched *sched, struct tn_task *task)
 
 /* ---- executors ---- */
 
+/* Since when the bus tells who is there. A bus that is away longer than executors have to register must not count. */
+static int64_t since_heard(const struct tn_sched *sched)
+{
+    return sched->heard != 0 ? sched->now() - sched->heard : 0;
+}
+
 /* Start-up is over when every executor that tenond named has registered or was given up, or when time is. */
 static bool settled(const struct tn_sched *sched)
 {
     size_t known = 0;
 
-    if (sched->now() - sched->started >= TN_SCHED_SETTLE_MS)
+    if (since_heard(sched) >= TN_SCHED_SETTLE_MS)
         return true;
     for (unsigned i = 0; i < TN_SCHED_EXECUTORS; i++) {
         const struct tn_executor *executor = &sched->executors[i];
@@ -432,8 +438,8 @@ int64_t tn_dispatch_due(struct tn_sched *sched)
     int64_t due = -1;
     const struct tn_task *task;
 
-    if (now - sched->started < TN_SCHED_SETTLE_MS)
-        due = sched->started + TN_SCHED_SETTLE_MS - now;
+    if (sched->heard != 0 && since_heard(sched) < TN_SCHED_SETTLE_MS)
+        due = TN_SCHED_SETTLE_MS - since_heard(sched);
     TAILQ_FOREACH (task, &sched->delayed, queue) {
         int64_t left = task->not_before > now ? task->not_before - now : 0;
 
@@ -461,7 +467,7 @@ void tn_dispatch_tick(struct tn_sched *sched)
             tn_dispatch_enqueue(sched, task);
         task = next;
     }
-    if (sched->now() - sched->started >= TN_SCHED_SETTLE_MS && !TAILQ_EMPTY(&sched->leased))
+    if (since_heard(sched) >= TN_SCHED_SETTLE_MS && !TAILQ_EMPTY(&sched->leased))
         lose_strangers(sched);
     unpark_all(sched);
 }

@@ -345,6 +345,8 @@ static void on_peer_state(struct tn_sched *sched, const cJSON *body)
     const char *state = tn_json_string(body, "state", "");
     struct tn_executor *executor = &sched->executors[TN_ADDRESS_INDEX(address)];
 
+    if (sched->heard == 0)
+        sched->heard = sched->now();
     if (TN_ADDRESS_ROLE(address) != TN_ROLE_EXECUTOR)
         return;
     /* A word about a life that is over: this executor registered in a later one. */

@@ -17,7 +17,6 @@ void tn_sched_init(struct tn_sched *sched, struct tn_ledger *ledger, const char 
     sched->ledger = ledger;
     sched->installation = installation;
     sched->now = now;
-    sched->started = now();
     sched->capacity = tn_place_host();
     /* A new life begins far above the last event of the one before: who listens sees the gap and asks. */
     sched->sequence = (uint64_t)life << 32;
