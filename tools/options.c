@@ -128,7 +128,7 @@ static int parse(struct options *options, int argc, char **argv, const char *let
     int option;
 
     memset(options, 0, sizeof(*options));
-    optind = 1;
+    optind = 0; /* forgets the last command line, also whether it took operands in between */
     opterr = 0;
     while ((option = getopt_long(argc, argv, letters, names, NULL)) != -1)
         if (take(options, option, argv, command, err) != 0)
