@@ -75,12 +75,14 @@ void tn_header_encode(const struct tn_header *header, uint8_t out[TN_HEADER_SIZE
  * `size` is the whole message's. TN_ERR_PROTOCOL names what is wrong. */
 int tn_header_decode(const uint8_t *message, size_t size, struct tn_header *header, struct tn_err *err) TN_MUST_CHECK;
 
-/* May a message of this kind go from this role to that one over this channel? TN_ERR_PROTOCOL says what is not allowed. */
+/* May a message of this kind go from this role to that one over this channel? TN_ERR_PROTOCOL says what is not allowed.
+ */
 int tn_header_permit(const struct tn_header *header, enum tn_msg_channel channel, struct tn_err *err) TN_MUST_CHECK;
 
 /* The body of STREAM_WRITE and BLOB_DATA/LOG_DATA begins with this prefix of 16 bytes. */
 #define TN_CHUNK_SIZE 16u
-#define TN_CHUNK_END 1u /* flag: nothing follows (BLOB_DATA: end of blob; LOG_DATA: the step is over and this is its end) */
+#define TN_CHUNK_END                                                                                                   \
+    1u /* flag: nothing follows (BLOB_DATA: end of blob; LOG_DATA: the step is over and this is its end) */
 struct tn_chunk {
     uint32_t stream; /* STREAM_WRITE: stream id; else 0 */
     uint32_t flags;

@@ -25,8 +25,8 @@
 
 enum {
     SIGNALS = 3,
-    STOP_MS = 20000,  /* for tenond to end in order */
-    FORCE_MS = 5000,  /* the same after a second Ctrl-C */
+    STOP_MS = 20000,   /* for tenond to end in order */
+    FORCE_MS = 5000,   /* the same after a second Ctrl-C */
     FORCE_SAY_MS = 500 /* for the forced cancel to be carried out before tenond is told to end */
 };
 

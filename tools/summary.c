@@ -1,7 +1,7 @@
 #include "tools/summary.h"
 
-#include "core/lib/cleanup.h"
 #include "core/lib/buf.h"
+#include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/lib/log.h"
 #include "tools/tail.h"

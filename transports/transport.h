@@ -1,7 +1,7 @@
 /* What can carry the bus: one small table of functions a transport.
  *
- * An endpoint carries whole messages, keeps their order while a connection lasts, and may lose what is in flight when it
- * breaks; it connects again by itself. No function blocks. Message memory belongs to the transport: allocated with
+ * An endpoint carries whole messages, keeps their order while a connection lasts, and may lose what is in flight when
+ * it breaks; it connects again by itself. No function blocks. Message memory belongs to the transport: allocated with
  * `allocate`, released with `release`, or handed over by a successful `send`. */
 #ifndef TN_TRANSPORT_H
 #define TN_TRANSPORT_H
@@ -27,8 +27,8 @@ struct tn_transport {
     /* Descriptor that becomes readable when `receive` (or `send`) may succeed; -1 if the mode cannot. Never read it. */
     int (*receive_fd)(struct tn_endpoint *endpoint);
     int (*send_fd)(struct tn_endpoint *endpoint);
-    /* A count that grows with each connection that it lost, or (BIND) that came. An endpoint that lost one may not find back
-     * by itself: open a new one, close this one. */
+    /* A count that grows with each connection that it lost, or (BIND) that came. An endpoint that lost one may not find
+     * back by itself: open a new one, close this one. */
     unsigned long (*losses)(struct tn_endpoint *endpoint);
     void *(*allocate)(size_t size);
     void (*release)(void *message);

@@ -15,7 +15,10 @@ struct tn_buf {
     size_t size; /* bytes allocated */
 };
 
-#define TN_BUF_INIT {NULL, 0, 0}
+#define TN_BUF_INIT                                                                                                    \
+    {                                                                                                                  \
+        NULL, 0, 0                                                                                                     \
+    }
 
 void tn_buf_free(struct tn_buf *buf);
 /* Makes room for `more` further bytes and returns the address behind the content. */

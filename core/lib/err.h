@@ -29,12 +29,15 @@ enum tn_err_code {
 
 struct tn_err {
     enum tn_err_code code;
-    int sys;        /* errno, or 0 */
+    int sys;         /* errno, or 0 */
     char text[1024]; /* one line, no newline at the end, always NUL-terminated */
 };
 
 /* An empty error. Every function that takes one expects it to be initialised. */
-#define TN_ERR_INIT {TN_OK, 0, ""}
+#define TN_ERR_INIT                                                                                                    \
+    {                                                                                                                  \
+        TN_OK, 0, ""                                                                                                   \
+    }
 
 /* Sets `err` (if not NULL) and returns -1, so that a function can `return tn_err_set(...)`. */
 int tn_err_set(struct tn_err *err, enum tn_err_code code, const char *fmt, ...) TN_PRINTF(3, 4);

@@ -318,7 +318,8 @@ static cJSON *entries_now(struct tn_attempt *attempt, const cJSON *body)
     cJSON *entries = cJSON_CreateArray();
     struct tn_held_stream *held;
 
-    TAILQ_FOREACH_REVERSE (held, &attempt->streams, tn_held_streams, next) {
+    TAILQ_FOREACH_REVERSE(held, &attempt->streams, tn_held_streams, next)
+    {
         const struct tn_stream *stream = held->stream;
         uint64_t offset = stream->offset;
         const cJSON *before = find_entry(attempt, stream->id);

@@ -1,8 +1,9 @@
 /* One attempt's output in memory, and its record on the disk. Knows no messages; task.h does.
  *
- * The record (STATE/output/<task>.<attempt>, JSON, mode 0600) is written whole to a temporary file and renamed, so it is
- * always one that was complete. It holds the last checkpoint and, for each stream that the checkpoint knows, the point to
- * go back to. Taking an attempt up means: forget what is in memory, cut every file back to what the record says. */
+ * The record (STATE/output/<task>.<attempt>, JSON, mode 0600) is written whole to a temporary file and renamed, so it
+ * is always one that was complete. It holds the last checkpoint and, for each stream that the checkpoint knows, the
+ * point to go back to. Taking an attempt up means: forget what is in memory, cut every file back to what the record
+ * says. */
 #ifndef TN_OUTPUT_ATTEMPT_H
 #define TN_OUTPUT_ATTEMPT_H
 

@@ -326,8 +326,10 @@ int tn_blobs_find(struct tn_blobs *blobs, const char *project, const cJSON *want
         return find_workspace(blobs, tn_json_get(wanted, "tasks"), found, err);
     if (strcmp(type, "source") == 0 && pipeline != NULL)
         return find_source(blobs, pipeline, found, err);
-    return tn_err_set(err, TN_ERR_USAGE, "BLOB_FIND: type \"%s\", expected cache with keys, workspace with tasks or "
-                                         "source with a pipeline", type);
+    return tn_err_set(err, TN_ERR_USAGE,
+                      "BLOB_FIND: type \"%s\", expected cache with keys, workspace with tasks or "
+                      "source with a pipeline",
+                      type);
 }
 
 /* ---- reading ---- */

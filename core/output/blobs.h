@@ -1,7 +1,8 @@
 /* Stored tars: caches, workspace layers, source trees. Knows where they lie, finds them, commits them, reads them.
  *
- * A cache lies under its key's hash in its project's scope, with the key in front of the file: one file, so commit is one
- * link(2), and of two that race the first wins. Which of several is the newest says the file's time of modification. */
+ * A cache lies under its key's hash in its project's scope, with the key in front of the file: one file, so commit is
+ * one link(2), and of two that race the first wins. Which of several is the newest says the file's time of
+ * modification. */
 #ifndef TN_OUTPUT_BLOBS_H
 #define TN_OUTPUT_BLOBS_H
 
@@ -23,8 +24,9 @@ struct tn_zpack *tn_blobs_zpack(struct tn_blobs *blobs);
 char *tn_blobs_label(const char *key, const char *base);
 /* Is a cache with exactly this key there? */
 bool tn_blobs_has_cache(struct tn_blobs *blobs, const char *project, const char *key);
-/* Puts a finished partial file in its final place. With `keep_first`, and one there already, the partial file is removed
- * and `*kept` is false: no error. Idempotent: a partial file that is gone because it was committed before is no error. */
+/* Puts a finished partial file in its final place. With `keep_first`, and one there already, the partial file is
+ * removed and `*kept` is false: no error. Idempotent: a partial file that is gone because it was committed before is no
+ * error. */
 int tn_blobs_commit(const char *partial, const char *path, bool keep_first, bool *kept,
                     struct tn_err *err) TN_MUST_CHECK;
 /* Appends to the array `found` what a BLOB_FIND body asks for: {id, key?, size, created}. */

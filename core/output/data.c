@@ -70,7 +70,8 @@ static void socket_open(struct tn_data *data, uint16_t address, uint32_t life)
     data->count++;
 }
 
-/* Closes the sockets of lives up to `life` of an address, but `life` itself only without `keep`; true if one is left. */
+/* Closes the sockets of lives up to `life` of an address, but `life` itself only without `keep`; true if one is left.
+ */
 static bool close_lives(struct tn_data *data, uint16_t address, uint32_t life, bool keep)
 {
     struct tn_data_socket *socket = LIST_FIRST(&data->sockets);

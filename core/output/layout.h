@@ -37,8 +37,8 @@ char *tn_layout_artifacts(const struct tn_layout *layout, const struct tn_place 
 char *tn_layout_tests(const struct tn_layout *layout, const struct tn_place *place);
 /* STATE/output/<task>.<attempt>: the attempt's record */
 char *tn_layout_record(const struct tn_layout *layout, uint64_t task, uint32_t attempt);
-/* A stream that is being written: STATE/output/partial/…, for a cache STORE/caches/partial/…, since a file must be on the
- * file system to which it will be renamed. */
+/* A stream that is being written: STATE/output/partial/…, for a cache STORE/caches/partial/…, since a file must be on
+ * the file system to which it will be renamed. */
 char *tn_layout_partial(const struct tn_layout *layout, bool in_store, uint64_t task, uint32_t attempt, uint32_t owner,
                         uint32_t stream);
 char *tn_layout_partial_folder(const struct tn_layout *layout, bool in_store);

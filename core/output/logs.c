@@ -138,8 +138,8 @@ struct tn_log_file *tn_log_resume(struct tn_logs *logs, const char *path, const 
         return NULL;
     }
     if (fstat(log->fd, &status) == 0 && (uint64_t)status.st_size < log->stored)
-        tn_warn("%s has %jd bytes, its checkpoint says %" PRIu64 ": the machine went down; zeros stand for the rest", path,
-                (intmax_t)status.st_size, log->stored);
+        tn_warn("%s has %jd bytes, its checkpoint says %" PRIu64 ": the machine went down; zeros stand for the rest",
+                path, (intmax_t)status.st_size, log->stored);
     if (ftruncate(log->fd, (off_t)log->stored) != 0) {
         tn_err_sys(err, errno, "cannot cut %s back to %" PRIu64 " bytes", path, log->stored);
         tn_log_close(log);
@@ -168,7 +168,8 @@ static int append(struct tn_log_file *log, const void *bytes, size_t length, str
     return 0;
 }
 
-/* The masker's state is kept until the bytes are in the file, so that a full disk loses nothing: the write is tried again. */
+/* The masker's state is kept until the bytes are in the file, so that a full disk loses nothing: the write is tried
+ * again. */
 static int append_masked(struct tn_log_file *log, const void *bytes, size_t length, struct tn_err *err)
 {
     struct tn_mask_state before = {0};

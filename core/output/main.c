@@ -71,8 +71,8 @@ static int serve(struct output *output, struct tn_err *err)
     if (blobs == NULL)
         return -1;
     tn_logs_init(&output->logs, service->base, publish_log, output);
-    output->tasks = (struct tn_tasks){
-        .attempts = {.layout = &output->layout, .blobs = blobs, .logs = &output->logs}, .blobs = blobs};
+    output->tasks = (struct tn_tasks){.attempts = {.layout = &output->layout, .blobs = blobs, .logs = &output->logs},
+                                      .blobs = blobs};
     tn_data_init(&output->data, service, &output->tasks);
     /* 2. files that it may touch; before the first socket, whose thread is bound too */
     if (tn_confine_files(&profile, confinement, sizeof(confinement), &unconfined) != 0)

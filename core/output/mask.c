@@ -48,8 +48,7 @@ static uint32_t add_child(struct tn_mask *mask, uint32_t parent, uint8_t byte)
         if (nodes == NULL)
             tn_fatal(3, "out of memory: %" PRIu32 " nodes of a masker", mask->room);
     }
-    nodes[mask->count] =
-        (struct node){.sibling = nodes[parent].child, .depth = nodes[parent].depth + 1, .byte = byte};
+    nodes[mask->count] = (struct node){.sibling = nodes[parent].child, .depth = nodes[parent].depth + 1, .byte = byte};
     nodes[parent].child = mask->count;
     if (parent == 0)
         mask->root[byte] = mask->count;
@@ -235,7 +234,8 @@ static void cover(struct tn_mask_state *state, uint64_t start, uint64_t end, boo
     state->ranges[state->head + state->count++] = range;
 }
 
-/* The first place from `at` on where a value could begin. Values have at least four bytes, so two can be asked at once. */
+/* The first place from `at` on where a value could begin. Values have at least four bytes, so two can be asked at once.
+ */
 static size_t skip(const struct tn_mask *mask, const uint8_t *bytes, size_t at, size_t length)
 {
     unsigned pair = bytes[at];

@@ -20,15 +20,15 @@ struct tn_mask; /* opaque: the values; shared by any number of streams */
 
 /* Where one stream stands. Zero-initialise; fields are private. */
 struct tn_mask_state {
-    uint64_t pos;         /* bytes fed */
-    uint64_t out;         /* bytes passed on or covered */
-    uint32_t node;        /* of the automaton */
-    struct tn_buf carry;  /* the bytes from out to pos, between two feeds */
+    uint64_t pos;        /* bytes fed */
+    uint64_t out;        /* bytes passed on or covered */
+    uint32_t node;       /* of the automaton */
+    struct tn_buf carry; /* the bytes from out to pos, between two feeds */
     struct tn_mask_range {
         uint64_t start;
         uint64_t end;
         bool starred; /* its "****" is out already */
-    } *ranges; /* what is to be covered from out on, in order, disjoint; owned */
+    } * ranges;       /* what is to be covered from out on, in order, disjoint; owned */
     size_t head;
     size_t count;
     size_t room;

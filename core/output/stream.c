@@ -55,8 +55,10 @@ static int read_type(const cJSON *body, struct tn_err *err)
     for (int type = 0; type < TN_STREAM_TYPES; type++)
         if (strcmp(type_names[type], name) == 0)
             return type;
-    return tn_err_set(err, TN_ERR_USAGE, "STREAM_OPEN: type \"%.50s\" is none of log, cache, workspace, artifacts, "
-                                         "test_results, source", name);
+    return tn_err_set(err, TN_ERR_USAGE,
+                      "STREAM_OPEN: type \"%.50s\" is none of log, cache, workspace, artifacts, "
+                      "test_results, source",
+                      name);
 }
 
 /* Only what is needed again is kept of the body: it goes into every record. */
@@ -81,9 +83,10 @@ static int check_members(const struct tn_stream_home *home, const struct tn_stre
     const char *destination = tn_json_string(stream->opened, "destination", "");
     auto_free char *clean = tn_untar_clean(destination);
 
-    if (stream->type == TN_STREAM_CACHE &&
-        (key == NULL || *key == '\0' || strlen(key) > TN_CACHE_KEY_MAX || strlen(tn_json_string(stream->opened, "base", "")) > 16))
-        return tn_err_set(err, TN_ERR_USAGE, "STREAM_OPEN: a cache needs a key of 1 to %d bytes and a base of at most 16",
+    if (stream->type == TN_STREAM_CACHE && (key == NULL || *key == '\0' || strlen(key) > TN_CACHE_KEY_MAX ||
+                                            strlen(tn_json_string(stream->opened, "base", "")) > 16))
+        return tn_err_set(err, TN_ERR_USAGE,
+                          "STREAM_OPEN: a cache needs a key of 1 to %d bytes and a base of at most 16",
                           TN_CACHE_KEY_MAX);
     if (stream->type == TN_STREAM_SOURCE && (pipeline == NULL || *pipeline == '\0'))
         return tn_err_set(err, TN_ERR_USAGE, "STREAM_OPEN: a source needs its pipeline");
@@ -318,8 +321,8 @@ static int unpack(const struct tn_stream_home *home, const struct tn_stream *str
     bool is_tests = stream->type == TN_STREAM_TEST_RESULTS;
     auto_free char *folder =
         is_tests ? tn_layout_tests(home->layout, &home->place) : tn_layout_artifacts(home->layout, &home->place);
-    auto_free char *prefix = is_tests ? tn_fs_path("%02u", stream->step)
-                                      : tn_untar_clean(tn_json_string(stream->opened, "destination", ""));
+    auto_free char *prefix =
+        is_tests ? tn_fs_path("%02u", stream->step) : tn_untar_clean(tn_json_string(stream->opened, "destination", ""));
     struct unpacking unpacking = {.reader = tn_zreader_open(partial, err)};
     struct tn_untar untar = {.folder = folder,
                              .prefix = prefix,

@@ -33,13 +33,13 @@ struct tn_stream {
     uint32_t id;
     enum tn_stream_type type;
     unsigned step;
-    uint64_t offset;          /* where the sender goes on; may be less than what is there after taking up */
+    uint64_t offset; /* where the sender goes on; may be less than what is there after taking up */
     bool closed;
-    bool exists;              /* a cache or source that was there before: nothing is taken */
-    cJSON *opened;            /* what it was opened with; owned */
-    cJSON *result;            /* what STREAM_CLOSED says; owned, NULL until closed */
-    struct tn_log_file *log;     /* owned; a log has one as long as the stream lives */
-    struct tn_zwriter *writer;   /* owned; others have one until they are closed */
+    bool exists;               /* a cache or source that was there before: nothing is taken */
+    cJSON *opened;             /* what it was opened with; owned */
+    cJSON *result;             /* what STREAM_CLOSED says; owned, NULL until closed */
+    struct tn_log_file *log;   /* owned; a log has one as long as the stream lives */
+    struct tn_zwriter *writer; /* owned; others have one until they are closed */
 };
 
 /* Begins a stream from the body of STREAM_OPEN. TN_ERR_USAGE for what is wrong with it. */
@@ -53,8 +53,8 @@ int tn_stream_write(struct tn_stream *stream, uint64_t offset, const void *bytes
                     struct tn_err *err) TN_MUST_CHECK;
 /* Bytes that are there, from the stream's point of view. */
 uint64_t tn_stream_raw(const struct tn_stream *stream);
-/* Ends it: commits or unpacks, and makes the result. `before_commit` is called when the result is known and must make it
- * durable; only then the partial file gets its final name, or goes. Idempotent. */
+/* Ends it: commits or unpacks, and makes the result. `before_commit` is called when the result is known and must make
+ * it durable; only then the partial file gets its final name, or goes. Idempotent. */
 typedef int tn_stream_keep_cb(void *arg, const struct tn_stream *stream, struct tn_err *err);
 int tn_stream_finish(const struct tn_stream_home *home, struct tn_stream *stream, tn_stream_keep_cb *before_commit,
                      void *arg, struct tn_err *err) TN_MUST_CHECK;

@@ -78,14 +78,15 @@ static bool from_client(const struct call *call)
 /* The open attempt, or NULL after a refusal. */
 static struct tn_attempt *need_attempt(const struct call *call)
 {
-    struct tn_attempt *attempt =
-        from_client(call) ? tn_attempt_find(&call->tasks->attempts, 0, 0, call->ref.source)
-                          : tn_attempt_find(&call->tasks->attempts, call->ref.task, call->ref.attempt, 0);
+    struct tn_attempt *attempt = from_client(call)
+                                     ? tn_attempt_find(&call->tasks->attempts, 0, 0, call->ref.source)
+                                     : tn_attempt_find(&call->tasks->attempts, call->ref.task, call->ref.attempt, 0);
 
     if (attempt == NULL || !attempt->open) {
         tn_peer_refuse(call->peer, &call->ref, "not_open",
                        "task %" PRIu64 ", attempt %" PRIu32 " is not open here: begin with TASK_OPEN (a client with "
-                       "STREAM_OPEN)", call->ref.task, call->ref.attempt);
+                       "STREAM_OPEN)",
+                       call->ref.task, call->ref.attempt);
         return NULL;
     }
     if (attempt->peer == call->peer)
@@ -205,8 +206,13 @@ static enum verdict on_checkpoint(const struct call *call)
     if (call->ref.sequence <= attempt->checkpoint_sequence)
         return acknowledge(call); /* a later one is kept already */
     cJSON_ArrayForEach (named, tn_json_get(call->body, "streams")) {
-        const struct tn_stream *stream = need_stream(call, attempt, tn_json_u64(named, "stream", UINT64_MAX));
+        uint64_t id = tn_json_u64(named, "stream", UINT64_MAX);
+        const struct tn_stream *stream;
 
+        /* Its STREAM_OPEN was refused, and that answer is still on its way: without bytes there is nothing to keep. */
+        if (tn_json_u64(named, "offset", 0) == 0 && id <= UINT32_MAX && tn_attempt_stream(attempt, (uint32_t)id) == NULL)
+            continue;
+        stream = need_stream(call, attempt, id);
         if (stream == NULL)
             return ANSWERED;
         if (!stream->closed && !stream->exists && stream->offset < tn_json_u64(named, "offset", 0))
@@ -391,7 +397,8 @@ static enum verdict on_log_read(const struct call *call)
     log = tn_attempt_log(attempt, (unsigned)tn_json_u64(call->body, "step", 0));
     if (log != NULL && tn_log_read(log, offset, read_length(call), &bytes, &err) != 0)
         return refuse(call, &err);
-    end = log != NULL ? log->ended && offset + bytes.len >= log->stored : tn_json_bool(attempt->record, "closed", false);
+    end =
+        log != NULL ? log->ended && offset + bytes.len >= log->stored : tn_json_bool(attempt->record, "closed", false);
     return answer_bytes(call, TN_MSG_LOG_DATA, offset, end, &bytes);
 }
 
@@ -404,14 +411,10 @@ static const struct {
     handler *handle;
     bool raw;
 } handlers[] = {
-    {TN_MSG_STREAM_WRITE, on_stream_write, true},
-    {TN_MSG_LOG_READ, on_log_read, false},
-    {TN_MSG_BLOB_READ, on_blob_read, false},
-    {TN_MSG_CHECKPOINT, on_checkpoint, false},
-    {TN_MSG_STREAM_OPEN, on_stream_open, false},
-    {TN_MSG_STREAM_CLOSE, on_stream_close, false},
-    {TN_MSG_BLOB_FIND, on_blob_find, false},
-    {TN_MSG_TASK_OPEN, on_task_open, false},
+    {TN_MSG_STREAM_WRITE, on_stream_write, true}, {TN_MSG_LOG_READ, on_log_read, false},
+    {TN_MSG_BLOB_READ, on_blob_read, false},      {TN_MSG_CHECKPOINT, on_checkpoint, false},
+    {TN_MSG_STREAM_OPEN, on_stream_open, false},  {TN_MSG_STREAM_CLOSE, on_stream_close, false},
+    {TN_MSG_BLOB_FIND, on_blob_find, false},      {TN_MSG_TASK_OPEN, on_task_open, false},
     {TN_MSG_TASK_CLOSE, on_task_close, false},
 };
 

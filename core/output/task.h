@@ -1,7 +1,9 @@
-/* What each request of an executor or client does. Callbacks are thin: decode, call attempt.h, blobs.h or logs.h, encode.
+/* What each request of an executor or client does. Callbacks are thin: decode, call attempt.h, blobs.h or logs.h,
+ * encode.
  *
- * A request whose need is still on its way (a write behind a gap, a close before its last byte, a checkpoint ahead of the
- * writes) waits here and is tried again after each step forward: the sender's duplicates are dropped by tn_peer meanwhile. */
+ * A request whose need is still on its way (a write behind a gap, a close before its last byte, a checkpoint ahead of
+ * the writes) waits here and is tried again after each step forward: the sender's duplicates are dropped by tn_peer
+ * meanwhile. */
 #ifndef TN_OUTPUT_TASK_H
 #define TN_OUTPUT_TASK_H
 

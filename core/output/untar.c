@@ -225,8 +225,7 @@ static int take_entry(const struct run *run, struct archive *archive, struct arc
             return 0;
         }
     }
-    return type == AE_IFREG ? take_file(run, archive, entry, dir, last, name)
-                            : take_link(run, entry, dir, last, name);
+    return type == AE_IFREG ? take_file(run, archive, entry, dir, last, name) : take_link(run, entry, dir, last, name);
 }
 
 static la_ssize_t read_bytes(struct archive *archive, void *arg, const void **bytes)
@@ -250,9 +249,9 @@ static int take_entries(struct run *run, struct archive *archive)
         if (got == ARCHIVE_EOF)
             return 0;
         if (got < ARCHIVE_WARN)
-            return run->err->code != TN_OK ? -1
-                                           : tn_err_set(run->err, TN_ERR_PROTOCOL, "the tar is damaged: %s",
-                                                        archive_error_string(archive));
+            return run->err->code != TN_OK
+                       ? -1
+                       : tn_err_set(run->err, TN_ERR_PROTOCOL, "the tar is damaged: %s", archive_error_string(archive));
         if (++entries > run->untar->limits.files)
             return tn_err_set(run->err, TN_ERR_LIMIT, "the tar has more than %" PRIu64 " entries, the limit",
                               run->untar->limits.files);

@@ -1,6 +1,6 @@
-/* Unpacks a stored tar below a folder. The tar comes out of a job, so nothing in it is trusted: no entry leaves the folder
- * (each part of a path is opened without following links), and hard links, devices, sockets and links that lead out are
- * skipped and counted. Reads with libarchive, tar only. Blocks until done. */
+/* Unpacks a stored tar below a folder. The tar comes out of a job, so nothing in it is trusted: no entry leaves the
+ * folder (each part of a path is opened without following links), and hard links, devices, sockets and links that lead
+ * out are skipped and counted. Reads with libarchive, tar only. Blocks until done. */
 #ifndef TN_OUTPUT_UNTAR_H
 #define TN_OUTPUT_UNTAR_H
 
@@ -29,8 +29,8 @@ typedef void tn_untar_file_cb(void *arg, int fd, const char *name);
 
 struct tn_untar {
     const char *folder;  /* made if missing */
-    const char *prefix;  /* a cleaned relative path below it, "" for none: tn_untar_clean(). The tar holds one file or one
-                          * folder; this path takes the place of its name, the first part of every entry's */
+    const char *prefix;  /* a cleaned relative path below it, "" for none: tn_untar_clean(). The tar holds one file or
+                          * one  folder; this path takes the place of its name, the first part of every entry's */
     bool keep_file_name; /* of a tar that holds one file: it keeps its name, below the prefix */
     struct tn_untar_limits limits;
     tn_untar_read_cb *read;

@@ -1,7 +1,8 @@
-/* A stored tar: a file of zstd frames of at most 1 MiB of content each, and a table of them at its end (zstd's "seekable
- * format", contrib/seekable_format: a skippable frame that plain zstd tools pass over). In front there may be a skippable
- * frame with a short text, the cache's key. Frames are independent of each other, so a writer can be cut back to the end
- * of any frame and go on, and a reader gets any offset by decoding one frame. Blocks on the disk only. */
+/* A stored tar: a file of zstd frames of at most 1 MiB of content each, and a table of them at its end (zstd's
+ * "seekable format", contrib/seekable_format: a skippable frame that plain zstd tools pass over). In front there may be
+ * a skippable frame with a short text, the cache's key. Frames are independent of each other, so a writer can be cut
+ * back to the end of any frame and go on, and a reader gets any offset by decoding one frame. Blocks on the disk only.
+ */
 #ifndef TN_OUTPUT_ZFILE_H
 #define TN_OUTPUT_ZFILE_H
 

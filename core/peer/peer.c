@@ -15,7 +15,7 @@ enum {
     RECEIVE_CAP = 128,      /* messages a wake-up, so that one peer cannot starve the other events of a loop */
     RESEND_FIRST_MS = 1000, /* doubled up to RESEND_MAX_MS */
     RESEND_MAX_MS = 8000,
-    TICK_MS = 250, /* how often unanswered requests are looked at, while there are any */
+    TICK_MS = 250,    /* how often unanswered requests are looked at, while there are any */
     SILENT_MS = 5000, /* without any message while a request waits: the connection is made anew */
 };
 
@@ -50,8 +50,8 @@ struct tn_peer {
     size_t outstanding;
     STAILQ_HEAD(, frame) queue;
     size_t queued_bytes;
-    uint64_t heard_ms; /* when anything arrived, or the endpoint was opened */
-    bool blocked;      /* the queue cannot be sent now */
+    uint64_t heard_ms;    /* when anything arrived, or the endpoint was opened */
+    bool blocked;         /* the queue cannot be sent now */
     uint32_t remote_life; /* as tn_peer_note_life() heard it; 0: never */
     struct tn_seen *seen;
 };
@@ -112,8 +112,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     flush_queue(arg);
 }
 
-static void send_message(struct tn_peer *peer, const struct tn_header *header, const void *prefix,
-                         size_t prefix_length, const void *body, size_t length)
+static void send_message(struct tn_peer *peer, const struct tn_header *header, const void *prefix, size_t prefix_length,
+                         const void *body, size_t length)
 {
     size_t size = TN_HEADER_SIZE + prefix_length + length;
     uint8_t *message = peer->config.transport->allocate(size);
@@ -459,8 +459,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     struct tn_peer *peer = arg;
     struct tn_err err = TN_ERR_INIT;
 
-    /* The descriptor stays readable while more is there. Activating an event from here instead would keep libevent in its
-     * queue of active events and starve every other descriptor. */
+    /* The descriptor stays readable while more is there. Activating an event from here instead would keep libevent in
+     * its queue of active events and starve every other descriptor. */
     for (int i = 0; i < RECEIVE_CAP; i++) {
         void *message;
         size_t size;
@@ -485,8 +485,8 @@ static int open_endpoint(struct tn_peer *peer, struct tn_err *err)
     peer->endpoint = config->transport->open(peer->url, config->mode, err);
     if (peer->endpoint == NULL)
         return -1;
-    peer->readable = event_new(config->base, config->transport->receive_fd(peer->endpoint), EV_READ | EV_PERSIST,
-                               on_readable, peer);
+    peer->readable =
+        event_new(config->base, config->transport->receive_fd(peer->endpoint), EV_READ | EV_PERSIST, on_readable, peer);
     /* nanomsg signals "may send" by making its descriptor readable. */
     peer->writable =
         event_new(config->base, config->transport->send_fd(peer->endpoint), EV_READ | EV_PERSIST, on_writable, peer);

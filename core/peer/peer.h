@@ -10,8 +10,8 @@
  *
  * A connection that has gone deaf is made anew: see tn_peer_reconnect().
  *
- * Messages can arrive out of order after a reconnect; who needs order sends the next request from the callback of the last.
- * Everything runs in one libevent loop; nothing blocks; not thread-safe. */
+ * Messages can arrive out of order after a reconnect; who needs order sends the next request from the callback of the
+ * last. Everything runs in one libevent loop; nothing blocks; not thread-safe. */
 #ifndef TN_PEER_H
 #define TN_PEER_H
 
@@ -45,15 +45,15 @@ typedef void tn_message_cb(void *arg, struct tn_peer *peer, const struct tn_msg 
 typedef void tn_reply_cb(void *arg, const struct tn_msg *reply);
 
 struct tn_peer_config {
-    struct event_base *base;                /* borrowed */
-    const struct tn_transport *transport;   /* borrowed */
+    struct event_base *base;              /* borrowed */
+    const struct tn_transport *transport; /* borrowed */
     const char *url;
-    enum tn_endpoint_mode mode;             /* TN_ENDPOINT_BIND or TN_ENDPOINT_CONNECT */
-    enum tn_msg_channel channel;            /* what may travel here; checked on every message */
-    uint16_t self;                          /* own address */
-    uint16_t remote;                        /* DATA: the only address at the other end; BUS: 0, any (the router checks) */
-    uint32_t life;                          /* own life, from tenond */
-    tn_message_cb *on_message;              /* requests and notices */
+    enum tn_endpoint_mode mode;  /* TN_ENDPOINT_BIND or TN_ENDPOINT_CONNECT */
+    enum tn_msg_channel channel; /* what may travel here; checked on every message */
+    uint16_t self;               /* own address */
+    uint16_t remote;             /* DATA: the only address at the other end; BUS: 0, any (the router checks) */
+    uint32_t life;               /* own life, from tenond */
+    tn_message_cb *on_message;   /* requests and notices */
     void *arg;
 };
 

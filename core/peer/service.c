@@ -63,7 +63,8 @@ int tn_service_init(struct tn_service *service, const char *role, struct tn_err 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         if ((*texts[i].value = need(texts[i].name, err)) == NULL)
             return -1;
-    if (need_number("TENON_ADDRESS", 0xffff, &address, err) != 0 || need_number("TENON_LIFE", 0xffffffff, &life, err) != 0)
+    if (need_number("TENON_ADDRESS", 0xffff, &address, err) != 0 ||
+        need_number("TENON_LIFE", 0xffffffff, &life, err) != 0)
         return -1;
     service->address = (uint16_t)address;
     service->life = (uint32_t)life;

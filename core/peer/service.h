@@ -5,13 +5,11 @@
  *   TENON_LIFE          own life, decimal
  *   TENON_BUS           "ipc://…" of its own socket on the bus
  *   TENON_EVENTS        "ipc://…" of the published events
- *   TENON_DATA          folder of the data sockets: "ipc://FOLDER/<address>.<life>", bound by tenon-output, one for each
- *                       executor and client, both numbers in hexadecimal (%04x.%08x) of the connecting side
- *   TENON_RUN           run folder: sockets, private folders; lost at reboot
- *   TENON_STATE         state folder of this installation (or of this run): ledger, logs, artifacts, checkpoints
- *   TENON_STORE         store folder: caches, counters; shared by the runs of a user
- *   TENON_INSTALLATION  id that labels environments
- *   TENON_PRIVATE       "1" for `tenon run`: nothing outlives it
+ *   TENON_DATA          folder of the data sockets: "ipc://FOLDER/<address>.<life>", bound by tenon-output, one for
+ * each executor and client, both numbers in hexadecimal (%04x.%08x) of the connecting side TENON_RUN           run
+ * folder: sockets, private folders; lost at reboot TENON_STATE         state folder of this installation (or of this
+ * run): ledger, logs, artifacts, checkpoints TENON_STORE         store folder: caches, counters; shared by the runs of
+ * a user TENON_INSTALLATION  id that labels environments TENON_PRIVATE       "1" for `tenon run`: nothing outlives it
  *   TENON_CONFIG        path of tenon.yaml or empty */
 #ifndef TN_SERVICE_H
 #define TN_SERVICE_H
@@ -37,8 +35,8 @@ struct tn_service {
     bool beating;            /* a heartbeat is not answered yet */
 };
 
-/* Reads the environment and makes the loop; fails if something is missing. Opens no socket yet, so that Landlock can come
- * between. */
+/* Reads the environment and makes the loop; fails if something is missing. Opens no socket yet, so that Landlock can
+ * come between. */
 int tn_service_init(struct tn_service *service, const char *role, struct tn_err *err) TN_MUST_CHECK;
 /* Opens the bus socket. `arg` goes to `on_message` and to `on_stop`. */
 int tn_service_open_bus(struct tn_service *service, tn_message_cb *on_message, void *arg,

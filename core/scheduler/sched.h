@@ -43,7 +43,7 @@ struct tn_sched {
     struct tn_outbox outbox;
     const char *installation; /* borrowed */
     int64_t (*now)(void);     /* ms since 1970 */
-    int64_t heard; /* when the bus first told who is there; 0: not yet */
+    int64_t heard;            /* when the bus first told who is there; 0: not yet */
     char node[65];
     struct tn_capacity capacity;
     uint64_t sequence; /* of the last event */

@@ -6,8 +6,8 @@
 #include "core/lib/err.h"
 
 /* From now on /tmp and /var/tmp of this process and its children are the folder `tmp`. `keep` (or NULL) stays reachable
- * under its own path even if that lies below one of them. On failure /tmp may still be the host's: the caller says so. The agent's
- * socket must be bound before. */
+ * under its own path even if that lies below one of them. On failure /tmp may still be the host's: the caller says so.
+ * The agent's socket must be bound before. */
 TN_MUST_CHECK int tn_private_tmp(const char *tmp, const char *keep, struct tn_err *err);
 
 #endif

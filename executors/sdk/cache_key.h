@@ -1,4 +1,5 @@
-/* Templates of cache keys: {{ .Branch }}, {{ .BuildNum }}, {{ .Revision }}, {{ .CheckoutKey }}, {{ .Environment.NAME }},
+/* Templates of cache keys: {{ .Branch }}, {{ .BuildNum }}, {{ .Revision }}, {{ .CheckoutKey }}, {{ .Environment.NAME
+ * }},
  * {{ checksum "file" }}, {{ epoch }}, {{ arch }}. Pure: checksums come from a callback that may not know them yet.
  * Source: CircleCI configuration reference, "save_cache", templates. */
 #ifndef TN_CACHE_KEY_H

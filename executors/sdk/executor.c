@@ -100,9 +100,9 @@ static void remove_unleased(struct tn_executor *executor, const cJSON *leased)
         const cJSON *entry;
         bool keep = tn_executor_task(executor, found->task, found->attempt) != NULL;
 
-        cJSON_ArrayForEach(entry, leased) keep =
-            keep || (tn_json_u64(entry, "task", 0) == found->task &&
-                     (uint32_t)tn_json_number(entry, "attempt", 0) == found->attempt);
+        cJSON_ArrayForEach (entry, leased)
+            keep = keep || (tn_json_u64(entry, "task", 0) == found->task &&
+                            (uint32_t)tn_json_number(entry, "attempt", 0) == found->attempt);
         if (keep)
             continue;
         tn_info("removes what is left of task %llu.%u", (unsigned long long)found->task, found->attempt);

@@ -24,8 +24,8 @@ struct tn_environment {
     const char *bin;          /* folder with the agent's in-job names, as the job sees it */
     const char *scratch;      /* writable folder for the runner's small files, as the job sees it */
     const char *home;         /* HOME for the steps; NULL: the agent's own */
-    const char *root;         /* put before an absolute working directory; "" where the environment has a root of its own */
-    const char *node;         /* name to show */
+    const char *root; /* put before an absolute working directory; "" where the environment has a root of its own */
+    const char *node; /* name to show */
 };
 
 struct tn_executor_ops {
@@ -44,8 +44,8 @@ struct tn_executor_ops {
     void (*remove)(struct tn_executor *executor, uint64_t task, uint32_t attempt);
     /* Messages from tenond that answer nothing (PROGRAM_EXITED); may be NULL. */
     void (*on_message)(struct tn_executor *executor, const struct tn_msg *msg);
-    /* What the process may touch once it runs (core/lib/confine.h). Folders that it needs must exist then. Called before
-     * `open`, with the service's folders known; what the profile points to lives as long as the process. */
+    /* What the process may touch once it runs (core/lib/confine.h). Folders that it needs must exist then. Called
+     * before `open`, with the service's folders known; what the profile points to lives as long as the process. */
     void (*confine)(struct tn_executor *executor, struct tn_confine_profile *profile);
     void (*close)(struct tn_executor *executor);
 };

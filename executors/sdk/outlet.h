@@ -1,8 +1,8 @@
 /* A task's way to tenon-output: its streams, its checkpoints, and what it reads from the store.
  *
- * Writes are windowed and numbered; nothing is sent twice into a file because every byte has its offset. When the output
- * service has forgotten the task (it was restarted), `on_reset` is called once: the owner drops the outlet, goes back to
- * the last checkpoint and opens a new one. All callbacks come from the loop, never from inside a call. */
+ * Writes are windowed and numbered; nothing is sent twice into a file because every byte has its offset. When the
+ * output service has forgotten the task (it was restarted), `on_reset` is called once: the owner drops the outlet, goes
+ * back to the last checkpoint and opens a new one. All callbacks come from the loop, never from inside a call. */
 #ifndef TN_OUTLET_H
 #define TN_OUTLET_H
 

@@ -62,8 +62,7 @@ static void load_reports(struct tn_task *task, const cJSON *list)
 {
     const cJSON *entry;
 
-    cJSON_ArrayForEach(entry, list)
-    {
+    cJSON_ArrayForEach (entry, list) {
         struct tn_report *report;
         unsigned kind = (unsigned)tn_json_number(entry, "kind", 0);
         const char *body = tn_json_string(entry, "body", NULL);
@@ -102,8 +101,11 @@ void tn_progress_load(struct tn_task *task, const cJSON *json)
     load_text(&task->shell, json, "shell");
     snprintf(progress->reason, sizeof(progress->reason), "%s", tn_json_string(json, "reason", ""));
     snprintf(progress->artifacts, sizeof(progress->artifacts), "%s", tn_json_string(json, "artifacts", ""));
-    cJSON_ArrayForEach(item, background) if (progress->backgrounds < BACKGROUND_MAX && cJSON_IsNumber(item))
-        progress->background[progress->backgrounds++] = (unsigned)item->valuedouble;
-    cJSON_ArrayForEach(item, tests) if (i < 3 && cJSON_IsNumber(item)) progress->tests[i++] = (unsigned)item->valuedouble;
+    cJSON_ArrayForEach (item, background)
+        if (progress->backgrounds < BACKGROUND_MAX && cJSON_IsNumber(item))
+            progress->background[progress->backgrounds++] = (unsigned)item->valuedouble;
+    cJSON_ArrayForEach (item, tests)
+        if (i < 3 && cJSON_IsNumber(item))
+            progress->tests[i++] = (unsigned)item->valuedouble;
     load_reports(task, tn_json_get(json, "reports"));
 }

@@ -141,9 +141,9 @@ void tn_runner_background_done(struct tn_task *task, unsigned step)
 
 static void run_command(struct tn_task *task);
 
-/* A command is started only when a checkpoint says that its step has begun: whoever takes the attempt up from there knows
- * what the agent repeats. Before, it would be at an earlier step, ignore the end of this one, and wait for it for ever.
- * Steps that move files start over, under numbers that no life before may have used. */
+/* A command is started only when a checkpoint says that its step has begun: whoever takes the attempt up from there
+ * knows what the agent repeats. Before, it would be at an earlier step, ignore the end of this one, and wait for it for
+ * ever. Steps that move files start over, under numbers that no life before may have used. */
 static bool may_begin(const struct tn_task *task, bool is_command)
 {
     const struct tn_kept *kept = &task->kept;

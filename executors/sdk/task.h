@@ -5,10 +5,10 @@
  *   runner.c  the steps: which runs next, shells, environment, timeouts, halting, cancel
  *   tree*.c   the steps that move file trees: checkout and workspaces, caches, artifacts and test results
  *
- * What an attempt must remember over a crash of this process is `struct tn_progress`; it is written into every checkpoint
- * together with the agent stream's offset up to which it is true. After a crash the attempt begins anew from there: a
- * `run` step's command is sent again (the agent knows the channel and does nothing), any other step starts over under new
- * channel numbers. */
+ * What an attempt must remember over a crash of this process is `struct tn_progress`; it is written into every
+ * checkpoint together with the agent stream's offset up to which it is true. After a crash the attempt begins anew from
+ * there: a `run` step's command is sent again (the agent knows the channel and does nothing), any other step starts
+ * over under new channel numbers. */
 #ifndef TN_SDK_TASK_H
 #define TN_SDK_TASK_H
 
@@ -33,16 +33,16 @@ enum tn_task_phase {
 };
 
 struct tn_progress {
-    unsigned step; /* index of the current step; 0 is "Spin up environment", n is the plan's step n - 1 */
+    unsigned step;  /* index of the current step; 0 is "Spin up environment", n is the plan's step n - 1 */
     unsigned tries; /* how often it was taken up again: gives channels of other numbers to what starts over */
-    bool begun;    /* a step of the user's has begun */
+    bool begun;     /* a step of the user's has begun */
     bool failed;
     bool halted;
     bool canceled;
     bool timed_out;
-    int ended;        /* enum tn_task_state of the result, or -1 */
-    bool final;       /* an infrastructure failure that a retry cannot mend */
-    char reason[512]; /* of the result */
+    int ended;               /* enum tn_task_state of the result, or -1 */
+    bool final;              /* an infrastructure failure that a retry cannot mend */
+    char reason[512];        /* of the result */
     unsigned background[64]; /* steps whose processes go on */
     size_t backgrounds;
     char artifacts[512]; /* folder, once there are any */
@@ -81,7 +81,7 @@ struct tn_task {
     const cJSON *definition; /* borrowed from lease */
     const cJSON *steps;      /* borrowed from lease */
     enum tn_task_phase phase;
-    void *environment; /* the executor's */
+    void *environment;    /* the executor's */
     bool acquire_pending; /* acquire or release was asked for and not answered */
 
     /* where commands run */
@@ -103,9 +103,9 @@ struct tn_task {
     uint64_t acked_cursor;
     struct tn_kept kept, kept_next; /* in the last checkpoint that was acknowledged; in the one that is sent */
     struct event *checkpoint_timer;
-    struct event *step_timer;   /* no output; grace after a cancel */
-    struct event *job_timer;    /* the job's own limit */
-    bool cancel_wanted; /* also before progress is known */
+    struct event *step_timer; /* no output; grace after a cancel */
+    struct event *job_timer;  /* the job's own limit */
+    bool cancel_wanted;       /* also before progress is known */
     bool has_cancel;
     struct tn_msg_ref cancel; /* TASK_CANCEL to answer */
 
@@ -114,10 +114,10 @@ struct tn_task {
     char *folder; /* owned: of its logs */
 
     uint64_t step_started_ms;
-    char *step_log; /* owned: path of the current step's log */
+    char *step_log;    /* owned: path of the current step's log */
     unsigned channels; /* of the current step that were used by this life */
     char *shell;       /* owned: the environment's default */
-    bool step_open;       /* the current step has begun and not ended */
+    bool step_open;    /* the current step has begun and not ended */
     struct tn_op op;
     struct tn_tree_state *tree;
     void (*then)(struct tn_task *task); /* after the current step's log is open; NULL: it is */

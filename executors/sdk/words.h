@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* Words separated by blanks; single and double quotes and backslashes as in a shell, nothing is expanded. NULL if a quote
- * is not closed or there is no word. The result ends with NULL; free it with tn_words_free(). */
+/* Words separated by blanks; single and double quotes and backslashes as in a shell, nothing is expanded. NULL if a
+ * quote is not closed or there is no word. The result ends with NULL; free it with tn_words_free(). */
 char **tn_words_split(const char *line);
 /* Appends a copy; returns the (moved) vector. */
 char **tn_words_add(char **words, const char *word);

@@ -1,5 +1,5 @@
-/* Drives the real tenon-output as its neighbours would: plays the bus on TENON_BUS, and an executor and a client on their
- * data sockets. For output_test.c; all static, so that the test is one program. */
+/* Drives the real tenon-output as its neighbours would: plays the bus on TENON_BUS, and an executor and a client on
+ * their data sockets. For output_test.c; all static, so that the test is one program. */
 #ifndef TN_TESTS_OUTPUT_RIG_H
 #define TN_TESTS_OUTPUT_RIG_H
 
@@ -201,7 +201,8 @@ static void rig_open(struct rig *rig, const char *program)
     setenv("TENON_INSTALLATION", "test", 1);
     setenv("TENON_PRIVATE", "1", 1);
     for (size_t i = 0; i < 3; i++) {
-        static const char *const names[][2] = {{"TENON_RUN", "run"}, {"TENON_STATE", "state"}, {"TENON_STORE", "store"}};
+        static const char *const names[][2] = {
+            {"TENON_RUN", "run"}, {"TENON_STATE", "state"}, {"TENON_STORE", "store"}};
         auto_free char *path = tn_fs_path("%s/%s", rig->folder, names[i][1]);
 
         setenv(names[i][0], path, 1);

@@ -1,18 +1,19 @@
-/* tenon-output through its sockets: logs, masking, checkpoints and taking up, caches, workspaces, artifacts, test results,
- * and the kill test: 20 times SIGKILL at random while an executor streams, and afterwards every byte once.
+/* tenon-output through its sockets: logs, masking, checkpoints and taking up, caches, workspaces, artifacts, test
+ * results, and the kill test: 20 times SIGKILL at random while an executor streams, and afterwards every byte once.
  *
  *     output_test [PROGRAM]          the tests; the program is by default the one of the build folder $TENON_BUILD
  *     output_test PROGRAM bench      bytes a second of a log through the data socket, without and with masks */
-#include "output_rig.h"
 #include "core/output/mask.h"
+#include "output_rig.h"
 #include "tests/unit/check.h"
 
 #include <archive.h>
 #include <archive_entry.h>
 #include <sys/stat.h>
 
-static const char task_body[] = "{\"masks\":[\"hunter22\",\"0000123\",\"true\",\"abc\"],\"pipeline\":\"p1\","
-                                "\"workflow\":\"main\",\"job\":\"build\",\"index\":0,\"total\":1,\"project\":\"gh/a/b\"}";
+static const char task_body[] =
+    "{\"masks\":[\"hunter22\",\"0000123\",\"true\",\"abc\"],\"pipeline\":\"p1\","
+    "\"workflow\":\"main\",\"job\":\"build\",\"index\":0,\"total\":1,\"project\":\"gh/a/b\"}";
 
 static const char *refusal(const struct rig_reply *reply)
 {
@@ -36,7 +37,8 @@ static void test_log(struct rig *rig)
     struct rig_reply r = {0};
     static const char path[] = "state/logs/main/build/attempt-1/02-Say_it.log";
 
-    CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_OPEN, 1, 1, "{\"stream\":1,\"type\":\"log\"}"), TN_MSG_REFUSED);
+    CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_OPEN, 1, 1, "{\"stream\":1,\"type\":\"log\"}"),
+              TN_MSG_REFUSED);
     CHECK_STR(refusal(&r), "not_open");
     CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_TASK_OPEN, 1, 1, "%s", task_body), TN_MSG_TASK_OPENED);
     CHECK(cJSON_IsNull(cJSON_GetObjectItem(r.json, "checkpoint")));
@@ -51,7 +53,8 @@ static void test_log(struct rig *rig)
     CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_OPEN, 1, 1, "{\"stream\":1,\"type\":\"log\",\"step\":2}"),
               TN_MSG_STREAM_OPENED);
     CHECK_INT(tn_json_u64(r.json, "offset", 9), 15);
-    CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_CLOSE, 1, 1, "{\"stream\":1,\"size\":\"14\"}"), TN_MSG_REFUSED);
+    CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_CLOSE, 1, 1, "{\"stream\":1,\"size\":\"14\"}"),
+              TN_MSG_REFUSED);
     CHECK_STR(refusal(&r), "invalid");
     CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_CLOSE, 1, 1, "{\"stream\":1,\"size\":\"15\"}"),
               TN_MSG_STREAM_CLOSED);
@@ -81,7 +84,8 @@ static void test_order(struct rig *rig)
     static const char checkpoint[] = "{\"boot\":\"b\",\"cursor\":\"8\",\"state\":{\"x\":[1]},"
                                      "\"streams\":[{\"stream\":2,\"offset\":\"8\"}]}";
 
-    rig_call(rig, rig->executor, &r, TN_MSG_STREAM_OPEN, 1, 1, "{\"stream\":2,\"type\":\"log\",\"step\":3,\"name\":\"..\"}");
+    rig_call(rig, rig->executor, &r, TN_MSG_STREAM_OPEN, 1, 1,
+             "{\"stream\":2,\"type\":\"log\",\"step\":3,\"name\":\"..\"}");
     CHECK_INT(r.kind, TN_MSG_STREAM_OPENED);
     tn_peer_request(rig->executor, TN_MSG_STREAM_CLOSE, OUTPUT, 1, 1, close, strlen(close), 0, rig_on_reply, &closed);
     tn_peer_request(rig->executor, TN_MSG_CHECKPOINT, OUTPUT, 1, 1, checkpoint, strlen(checkpoint), 0, rig_on_reply,
@@ -109,18 +113,24 @@ static void test_take_up(struct rig *rig)
 {
     struct rig_reply r = {0};
 
-    CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_TASK_OPEN, 5, 2, "{\"masks\":[\"secret-word\"],\"workflow\":\"w\","
-                       "\"job\":\"a b\",\"index\":3,\"total\":4}"), TN_MSG_TASK_OPENED);
-    rig_call(rig, rig->executor, &r, TN_MSG_STREAM_OPEN, 5, 2, "{\"stream\":1,\"type\":\"log\",\"step\":0,\"name\":\"n\"}");
+    CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_TASK_OPEN, 5, 2,
+                       "{\"masks\":[\"secret-word\"],\"workflow\":\"w\","
+                       "\"job\":\"a b\",\"index\":3,\"total\":4}"),
+              TN_MSG_TASK_OPENED);
+    rig_call(rig, rig->executor, &r, TN_MSG_STREAM_OPEN, 5, 2,
+             "{\"stream\":1,\"type\":\"log\",\"step\":0,\"name\":\"n\"}");
     rig_send(rig->executor, &r, 5, 2, 1, 0, "one secret-wo", 13, rig_on_reply, &r);
     while (!r.done)
         event_base_loop(rig->base, EVLOOP_ONCE);
-    CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_CHECKPOINT, 5, 2, "{\"boot\":\"b\",\"cursor\":\"13\",\"state\":\"s\","
-                       "\"streams\":[{\"stream\":1,\"offset\":\"13\"}]}"), TN_MSG_ACK);
+    CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_CHECKPOINT, 5, 2,
+                       "{\"boot\":\"b\",\"cursor\":\"13\",\"state\":\"s\","
+                       "\"streams\":[{\"stream\":1,\"offset\":\"13\"}]}"),
+              TN_MSG_ACK);
     rig_send(rig->executor, &r, 5, 2, 1, 13, "rse end", 7, rig_on_reply, &r);
     while (!r.done)
         event_base_loop(rig->base, EVLOOP_ONCE);
-    rig_call(rig, rig->executor, &r, TN_MSG_STREAM_OPEN, 5, 2, "{\"stream\":2,\"type\":\"log\",\"step\":1,\"name\":\"m\"}");
+    rig_call(rig, rig->executor, &r, TN_MSG_STREAM_OPEN, 5, 2,
+             "{\"stream\":2,\"type\":\"log\",\"step\":1,\"name\":\"m\"}");
     CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_TASK_OPEN, 5, 2, "{\"masks\":[\"secret-word\"]}"),
               TN_MSG_TASK_OPENED);
     CHECK_STR(tn_json_string(tn_json_get(r.json, "checkpoint"), "cursor", ""), "13");
@@ -148,7 +158,8 @@ static void test_failure(struct rig *rig)
 
     CHECK(mkdir("state/logs/main/build/attempt-1/09-x.log", 0700) == 0);
     CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_OPEN, 1, 1,
-                       "{\"stream\":9,\"type\":\"log\",\"step\":9,\"name\":\"x\"}"), TN_MSG_REFUSED);
+                       "{\"stream\":9,\"type\":\"log\",\"step\":9,\"name\":\"x\"}"),
+              TN_MSG_REFUSED);
     CHECK_STR(refusal(&r), "failed");
     CHECK(strstr(tn_json_string(r.json, "text", ""), "09-x.log: Is a directory") != NULL);
     CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_OPEN, 1, 1, "{\"stream\":9,\"type\":\"log\",\"step\":10}"),
@@ -186,7 +197,8 @@ static void read_blob(struct rig *rig, const struct rig_reply *found, struct tn_
 
     do {
         CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_BLOB_READ, 1, 1,
-                           "{\"id\":\"%s\",\"offset\":\"%zu\",\"length\":777777}", id, out->len), TN_MSG_BLOB_DATA);
+                           "{\"id\":\"%s\",\"offset\":\"%zu\",\"length\":777777}", id, out->len),
+                  TN_MSG_BLOB_DATA);
         if (r.kind != TN_MSG_BLOB_DATA)
             break;
         tn_buf_add(out, r.bytes.data + TN_CHUNK_SIZE, r.bytes.len - TN_CHUNK_SIZE);
@@ -207,8 +219,9 @@ static void test_caches(struct rig *rig)
 
     for (unsigned i = 0; big.len < 3500000; i++)
         tn_buf_addf(&big, "%u %u\n", i, i * 2654435761u);
-    CHECK_INT(send_blob(rig, rig->executor, &r, 1, 20, "{\"stream\":20,\"type\":\"cache\",\"key\":\"v1-abc\"}", big.data,
-                        big.len), TN_MSG_STREAM_CLOSED);
+    CHECK_INT(send_blob(rig, rig->executor, &r, 1, 20, "{\"stream\":20,\"type\":\"cache\",\"key\":\"v1-abc\"}",
+                        big.data, big.len),
+              TN_MSG_STREAM_CLOSED);
     CHECK_INT(send_blob(rig, rig->executor, &r, 1, 21, "{\"stream\":21,\"type\":\"cache\",\"key\":\"v1-\"}", "x", 1),
               TN_MSG_STREAM_CLOSED);
     CHECK_INT(send_blob(rig, rig->executor, &r, 1, 22, "{\"stream\":22,\"type\":\"cache\",\"key\":\"v1-abc\"}", "y", 1),
@@ -216,7 +229,8 @@ static void test_caches(struct rig *rig)
     CHECK(tn_json_bool(r.json, "exists", false));
     CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_CLOSE, 1, 1, "{\"stream\":22,\"size\":0}"),
               TN_MSG_STREAM_CLOSED);
-    rig_call(rig, rig->executor, &r, TN_MSG_BLOB_FIND, 1, 1, "{\"type\":\"cache\",\"keys\":[\"v2-\",\"v1-\",\"v1-abc\"]}");
+    rig_call(rig, rig->executor, &r, TN_MSG_BLOB_FIND, 1, 1,
+             "{\"type\":\"cache\",\"keys\":[\"v2-\",\"v1-\",\"v1-abc\"]}");
     CHECK_STR(found_key(&r), "v1-");
     CHECK_INT(cJSON_GetArraySize(tn_json_get(r.json, "blobs")), 1);
     rig_call(rig, rig->executor, &r, TN_MSG_BLOB_FIND, 1, 1, "{\"type\":\"cache\",\"keys\":[\"v1-a\"]}");
@@ -225,14 +239,17 @@ static void test_caches(struct rig *rig)
     CHECK(back.len == big.len && memcmp(back.data, big.data, big.len) == 0);
     rig_call(rig, rig->executor, &r, TN_MSG_BLOB_FIND, 5, 3, "{\"type\":\"cache\",\"keys\":[\"v1-a\"]}");
     CHECK_STR(found_key(&r), "none"); /* another project */
-    CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_BLOB_READ, 1, 1, "{\"id\":\"cache/scope-x/../../y\"}"), TN_MSG_REFUSED);
+    CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_BLOB_READ, 1, 1, "{\"id\":\"cache/scope-x/../../y\"}"),
+              TN_MSG_REFUSED);
     CHECK_STR(refusal(&r), "invalid");
     /* Two write the same key at once: the later commit is dropped without an error. */
     rig_call(rig, rig->executor, &r, TN_MSG_STREAM_OPEN, 1, 1, "{\"stream\":23,\"type\":\"cache\",\"key\":\"race\"}");
-    CHECK_INT(send_blob(rig, rig->executor, &r, 1, 24, "{\"stream\":24,\"type\":\"cache\",\"key\":\"race\"}", "first", 5),
-              TN_MSG_STREAM_CLOSED);
+    CHECK_INT(
+        send_blob(rig, rig->executor, &r, 1, 24, "{\"stream\":24,\"type\":\"cache\",\"key\":\"race\"}", "first", 5),
+        TN_MSG_STREAM_CLOSED);
     CHECK_INT(rig_write(rig, rig->executor, &r, 1, 23, 0, "second", 6), TN_MSG_ACK);
-    CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_CLOSE, 1, 1, "{\"stream\":23,\"size\":6}"), TN_MSG_STREAM_CLOSED);
+    CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_CLOSE, 1, 1, "{\"stream\":23,\"size\":6}"),
+              TN_MSG_STREAM_CLOSED);
     tn_buf_reset(&back);
     rig_call(rig, rig->executor, &r, TN_MSG_BLOB_FIND, 1, 1, "{\"type\":\"cache\",\"keys\":[\"race\"]}");
     read_blob(rig, &r, &back);
@@ -253,8 +270,9 @@ static void test_workspaces_and_sources(struct rig *rig)
     CHECK_STR(back.data, "layer3");
     CHECK_INT(rig_write(rig, rig->client, &r, 0, 1, 0, "x", 1), TN_MSG_REFUSED);
     CHECK_STR(refusal(&r), "not_open");
-    CHECK_INT(send_blob(rig, rig->client, &r, 0, 1, "{\"stream\":1,\"type\":\"source\",\"pipeline\":\"p1\"}", "tree", 4),
-              TN_MSG_STREAM_CLOSED);
+    CHECK_INT(
+        send_blob(rig, rig->client, &r, 0, 1, "{\"stream\":1,\"type\":\"source\",\"pipeline\":\"p1\"}", "tree", 4),
+        TN_MSG_STREAM_CLOSED);
     tn_buf_reset(&back);
     rig_call(rig, rig->executor, &r, TN_MSG_BLOB_FIND, 1, 1, "{\"type\":\"source\",\"pipeline\":\"p1\"}");
     read_blob(rig, &r, &back);
@@ -305,30 +323,44 @@ static void test_artifacts(struct rig *rig)
     static char tar[65536];
     struct rig_reply r = {0};
     static const struct item single[] = {{"artifact-1.txt", AE_IFREG, "one"}, {NULL, 0, NULL}};
-    static const struct item tree[] = {
-        {"top/", AE_IFDIR, ""},          {"top/sub/file", AE_IFREG, "two"},      {"../up", AE_IFREG, "bad"},
-        {"/etc/abs", AE_IFREG, "bad"}, {"top/out", AE_IFLNK, "../../../.."},   {"top/sub/in", AE_IFLNK, "../sub/file"},
-        {"top/fifo", AE_IFIFO, ""},        {"top/in-dir", AE_IFLNK, "sub"},        {"top/in-dir/through", AE_IFREG, "bad"},
-        {NULL, 0, NULL}};
+    static const struct item tree[] = {{"top/", AE_IFDIR, ""},
+                                       {"top/sub/file", AE_IFREG, "two"},
+                                       {"../up", AE_IFREG, "bad"},
+                                       {"/etc/abs", AE_IFREG, "bad"},
+                                       {"top/out", AE_IFLNK, "../../../.."},
+                                       {"top/sub/in", AE_IFLNK, "../sub/file"},
+                                       {"top/fifo", AE_IFIFO, ""},
+                                       {"top/in-dir", AE_IFLNK, "sub"},
+                                       {"top/in-dir/through", AE_IFREG, "bad"},
+                                       {NULL, 0, NULL}};
     size_t size = make_tar(single, tar, sizeof(tar));
 
-    CHECK_INT(send_blob(rig, rig->executor, &r, 1, 50, "{\"stream\":50,\"type\":\"artifacts\",\"step\":5,"
-                        "\"destination\":\"artifact-file.txt\"}", tar, size), TN_MSG_STREAM_CLOSED);
+    CHECK_INT(send_blob(rig, rig->executor, &r, 1, 50,
+                        "{\"stream\":50,\"type\":\"artifacts\",\"step\":5,"
+                        "\"destination\":\"artifact-file.txt\"}",
+                        tar, size),
+              TN_MSG_STREAM_CLOSED);
     CHECK_INT(tn_json_u64(r.json, "files", 0), 1);
     check_file("state/artifacts/main/build/0/artifact-file.txt", "one", 3);
     size = make_tar(tree, tar, sizeof(tar));
-    CHECK_INT(send_blob(rig, rig->executor, &r, 1, 51, "{\"stream\":51,\"type\":\"artifacts\",\"step\":6,"
-                        "\"destination\":\"/tmp/out/\"}", tar, size), TN_MSG_STREAM_CLOSED);
+    CHECK_INT(send_blob(rig, rig->executor, &r, 1, 51,
+                        "{\"stream\":51,\"type\":\"artifacts\",\"step\":6,"
+                        "\"destination\":\"/tmp/out/\"}",
+                        tar, size),
+              TN_MSG_STREAM_CLOSED);
     CHECK_INT(tn_json_u64(r.json, "files", 0), 3);
     CHECK_INT(tn_json_u64(r.json, "skipped", 0), 5);
     check_file("state/artifacts/main/build/0/tmp/out/sub/file", "two", 3);
     check_file("state/artifacts/main/build/0/tmp/out/sub/in", "two", 3);
     CHECK(access("state/artifacts/main/build/0/tmp/up", F_OK) != 0);
-    CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_OPEN, 1, 1, "{\"stream\":52,\"type\":\"artifacts\","
-                       "\"destination\":\"a/../../b\"}"), TN_MSG_REFUSED);
+    CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_OPEN, 1, 1,
+                       "{\"stream\":52,\"type\":\"artifacts\","
+                       "\"destination\":\"a/../../b\"}"),
+              TN_MSG_REFUSED);
     CHECK_STR(refusal(&r), "invalid");
     CHECK_INT(send_blob(rig, rig->executor, &r, 1, 53, "{\"stream\":53,\"type\":\"artifacts\",\"destination\":\"d\"}",
-                        "no tar at all, not even nearly", 30), TN_MSG_REFUSED);
+                        "no tar at all, not even nearly", 30),
+              TN_MSG_REFUSED);
     CHECK_STR(refusal(&r), "failed");
     rig_reply_free(&r);
 }
@@ -339,16 +371,18 @@ static void test_results(struct rig *rig)
     struct rig_reply r = {0};
     const cJSON *tests;
     static const struct item tree[] = {
-        {"r/a/one.xml", AE_IFREG, "<testsuites><testsuite tests='3'><testcase name='a'/><testcase name='b'><failure/>"
-                                "</testcase><testcase name='c'><skipped/></testcase></testsuite></testsuites>"},
+        {"r/a/one.xml", AE_IFREG,
+         "<testsuites><testsuite tests='3'><testcase name='a'/><testcase name='b'><failure/>"
+         "</testcase><testcase name='c'><skipped/></testcase></testsuite></testsuites>"},
         {"r/two.XML", AE_IFREG, "<testsuite tests='5' errors='1' failures='2' skipped='1'/>"},
         {"r/three.xml", AE_IFREG, "<testsuite><testcase/><oops"},
         {"r/note.txt", AE_IFREG, "<testcase/>"},
         {NULL, 0, NULL}};
     size_t size = make_tar(tree, tar, sizeof(tar));
 
-    CHECK_INT(send_blob(rig, rig->executor, &r, 1, 60, "{\"stream\":60,\"type\":\"test_results\",\"step\":7}", tar, size),
-              TN_MSG_STREAM_CLOSED);
+    CHECK_INT(
+        send_blob(rig, rig->executor, &r, 1, 60, "{\"stream\":60,\"type\":\"test_results\",\"step\":7}", tar, size),
+        TN_MSG_STREAM_CLOSED);
     tests = tn_json_get(r.json, "tests");
     CHECK_INT(tn_json_number(tests, "total", 0), 9);
     CHECK_INT(tn_json_number(tests, "failed", 0), 4);
@@ -359,7 +393,8 @@ static void test_results(struct rig *rig)
     /* After a restart the same close answers the same. */
     rig_stop(rig, SIGKILL);
     rig_start(rig);
-    CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_CLOSE, 1, 1, "{\"stream\":60,\"size\":%zu}", size), TN_MSG_REFUSED);
+    CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_CLOSE, 1, 1, "{\"stream\":60,\"size\":%zu}", size),
+              TN_MSG_REFUSED);
     CHECK_STR(refusal(&r), "not_open");
     CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_TASK_OPEN, 1, 1, "%s", task_body), TN_MSG_TASK_OPENED);
     CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_CLOSE, 1, 1, "{\"stream\":60,\"size\":%zu}", size),
@@ -410,13 +445,15 @@ static void pump_on_reply(void *arg, const struct tn_msg *msg)
 
 static void pump_checkpoint(struct pump *pump)
 {
-    auto_free char *body =
-        tn_fs_path("{\"boot\":\"b\",\"cursor\":\"%" PRIu64 "\",\"state\":null,\"streams\":[{\"stream\":1,\"offset\":\"%" PRIu64
-                   "\"},{\"stream\":2,\"offset\":\"%" PRIu64 "\"}]}", pump->sent, pump->sent, pump->sent);
+    auto_free char *body = tn_fs_path("{\"boot\":\"b\",\"cursor\":\"%" PRIu64
+                                      "\",\"state\":null,\"streams\":[{\"stream\":1,\"offset\":\"%" PRIu64
+                                      "\"},{\"stream\":2,\"offset\":\"%" PRIu64 "\"}]}",
+                                      pump->sent, pump->sent, pump->sent);
 
     pump->since = 0;
     pump->open++;
-    tn_peer_request(pump->rig->executor, TN_MSG_CHECKPOINT, OUTPUT, TASK, 1, body, strlen(body), 0, pump_on_reply, pump);
+    tn_peer_request(pump->rig->executor, TN_MSG_CHECKPOINT, OUTPUT, TASK, 1, body, strlen(body), 0, pump_on_reply,
+                    pump);
 }
 
 static void pump_more(struct pump *pump)
@@ -442,12 +479,14 @@ static void pump_take_up(struct pump *pump)
     tn_peer_forget(pump->rig->executor, pump);
     pump->open = 0;
     pump->broken = false;
-    CHECK_INT(rig_call(pump->rig, pump->rig->executor, &r, TN_MSG_TASK_OPEN, TASK, 1, "%s", task_body), TN_MSG_TASK_OPENED);
+    CHECK_INT(rig_call(pump->rig, pump->rig->executor, &r, TN_MSG_TASK_OPEN, TASK, 1, "%s", task_body),
+              TN_MSG_TASK_OPENED);
     pump->sent = tn_json_u64(tn_json_get(r.json, "checkpoint"), "cursor", 0);
     rig_call(pump->rig, pump->rig->executor, &r, TN_MSG_STREAM_OPEN, TASK, 1,
              "{\"stream\":1,\"type\":\"log\",\"step\":1,\"name\":\"lines\"}");
     CHECK_INT(tn_json_u64(r.json, "offset", 1), pump->sent);
-    rig_call(pump->rig, pump->rig->executor, &r, TN_MSG_STREAM_OPEN, TASK, 1, "{\"stream\":2,\"type\":\"workspace\",\"step\":2}");
+    rig_call(pump->rig, pump->rig->executor, &r, TN_MSG_STREAM_OPEN, TASK, 1,
+             "{\"stream\":2,\"type\":\"workspace\",\"step\":2}");
     CHECK_INT(tn_json_u64(r.json, "offset", 1), pump->sent);
     rig_reply_free(&r);
 }
@@ -486,8 +525,9 @@ static void test_kill(struct rig *rig)
     CHECK(!pump.broken);
     fprintf(stderr, "kill test: %d kills, %" PRIu64 " bytes\n", KILLS, pump.sent);
     for (int stream = 1; stream <= 2; stream++)
-        CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_CLOSE, TASK, 1, "{\"stream\":%d,\"size\":\"%" PRIu64 "\"}",
-                           stream, pump.sent), TN_MSG_STREAM_CLOSED);
+        CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_CLOSE, TASK, 1,
+                           "{\"stream\":%d,\"size\":\"%" PRIu64 "\"}", stream, pump.sent),
+                  TN_MSG_STREAM_CLOSED);
     tn_buf_reserve(&raw, pump.sent);
     raw.len = make_lines(0, raw.data, pump.sent / 16);
     tn_mask_feed(mask, &state, raw.data, raw.len, &masked);
@@ -536,8 +576,10 @@ static void bench_log(struct rig *rig, const char *what, const char *masks)
 
     for (size_t i = 0; i < PIECE / 64; i++)
         snprintf(bench.bytes + i * 64, 65, "%06zu the quick brown fox jumps over a lazy dog, again and ag\n", i);
-    rig_call(rig, rig->executor, &r, TN_MSG_TASK_OPEN, 20, 1, "{\"masks\":[%s],\"workflow\":\"w\",\"job\":\"bench\"}", masks);
-    rig_call(rig, rig->executor, &r, TN_MSG_STREAM_OPEN, 20, 1, "{\"stream\":1,\"type\":\"log\",\"step\":0,\"name\":\"b\"}");
+    rig_call(rig, rig->executor, &r, TN_MSG_TASK_OPEN, 20, 1, "{\"masks\":[%s],\"workflow\":\"w\",\"job\":\"bench\"}",
+             masks);
+    rig_call(rig, rig->executor, &r, TN_MSG_STREAM_OPEN, 20, 1,
+             "{\"stream\":1,\"type\":\"log\",\"step\":0,\"name\":\"b\"}");
     clock_gettime(CLOCK_MONOTONIC, &from);
     bench_on_reply(&bench, NULL);
     while (bench.open > 0)
@@ -567,7 +609,8 @@ int main(int argc, char **argv)
     rig_open(&rig, program);
     if (argc > 2) {
         bench_log(&rig, "no masks", "");
-        bench_log(&rig, "five masks", "\"hunter2222\",\"ghp_abcdefgh0123\",\"the-long-password\",\"AKIAXXXXX\",\"a+b+c+d\"");
+        bench_log(&rig, "five masks",
+                  "\"hunter2222\",\"ghp_abcdefgh0123\",\"the-long-password\",\"AKIAXXXXX\",\"a+b+c+d\"");
         tn_check_count++;
     } else {
         test_log(&rig);

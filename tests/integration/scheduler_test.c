@@ -446,8 +446,7 @@ static void test_errors(struct bench *t)
                                               "{\"name\":\"class\",\"kind\":\"docker\",\"resource_class\":\"huge\"},"
                                               "{\"name\":\"arm\",\"kind\":\"arm\"}");
     drop(&got);
-    check_job(t, "p2", "ctx", "failed",
-              "context org-global is not defined: pass --context org-global=FILE");
+    check_job(t, "p2", "ctx", "failed", "context org-global is not defined: pass --context org-global=FILE");
     check_job(
         t, "p2", "class", "failed",
         "resource class \"huge\" is unknown for docker; known are: medium, small, medium+, large, xlarge, 2xlarge, "

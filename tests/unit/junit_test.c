@@ -1,6 +1,6 @@
 /* Counts of JUnit XML: by test case, by what suites claim, and what hostile documents come to. */
-#include "core/output/junit.h"
 #include "core/lib/buf.h"
+#include "core/output/junit.h"
 #include "tests/unit/check.h"
 
 static struct tn_junit_counts count(const char *text, const char *error)
@@ -21,15 +21,18 @@ int main(void)
     struct tn_junit_counts c;
     struct tn_buf deep = TN_BUF_INIT;
 
-    c = count("<?xml version='1.0'?><testsuites tests='9'><testsuite tests='9'><testcase/><testcase><failure>x</failure>"
-              "</testcase><testcase><error/><failure/></testcase><testcase><skipped/></testcase>"
-              "<testcase><system-out><failure/></system-out></testcase></testsuite></testsuites>", NULL);
+    c = count(
+        "<?xml version='1.0'?><testsuites tests='9'><testsuite tests='9'><testcase/><testcase><failure>x</failure>"
+        "</testcase><testcase><error/><failure/></testcase><testcase><skipped/></testcase>"
+        "<testcase><system-out><failure/></system-out></testcase></testsuite></testsuites>",
+        NULL);
     CHECK_INT(c.total, 5);
     CHECK_INT(c.failed, 2);
     CHECK_INT(c.errors, 1);
     CHECK_INT(c.skipped, 1);
     c = count("<testsuites><testsuite tests='3' failures='1' errors='1' skipped='1'><testsuite tests='3'/></testsuite>"
-              "<testsuite tests='2'/></testsuites>", NULL);
+              "<testsuite tests='2'/></testsuites>",
+              NULL);
     CHECK_INT(c.total, 5);
     CHECK_INT(c.failed, 2);
     CHECK_INT(c.errors, 1);

@@ -1,12 +1,12 @@
-/* The masker: values across chunks, overlaps, lines of a value, exact bytes otherwise; random streams against a slow but
- * obvious reference, in random chunks, with the state exported and imported in between. */
+/* The masker: values across chunks, overlaps, lines of a value, exact bytes otherwise; random streams against a slow
+ * but obvious reference, in random chunks, with the state exported and imported in between. */
 #include "core/output/mask.h"
 #include "tests/unit/check.h"
 
 #include <stdlib.h>
 
-static char *masked(const char *const *values, size_t count, const char *bytes, size_t length, size_t chunk,
-                    bool keep, size_t *out_length)
+static char *masked(const char *const *values, size_t count, const char *bytes, size_t length, size_t chunk, bool keep,
+                    size_t *out_length)
 {
     struct tn_mask *mask = tn_mask_new(values, count, NULL);
     struct tn_mask_state state = {0};

@@ -53,8 +53,9 @@ int main(void)
     expect("{{checksum \"known.lock\"}}", "c3Vt");
     CHECK_INT(tn_cache_key_render("v1-{{ checksum \"other\" }}", &source, &key, &err), 0);
     refused("v1-{{ .Branch", "cache key \"v1-{{ .Branch\": {{ without }}");
-    refused("{{ .Nothing }}", "cache key: {{ .Nothing }} is unknown; expected .Branch, .BuildNum, .Revision, .CheckoutKey, "
-                              ".Environment.NAME, checksum \"file\", epoch or arch");
+    refused("{{ .Nothing }}",
+            "cache key: {{ .Nothing }} is unknown; expected .Branch, .BuildNum, .Revision, .CheckoutKey, "
+            ".Environment.NAME, checksum \"file\", epoch or arch");
     refused("{{ checksum known.lock }}", "cache key: {{ checksum known.lock }}: expected checksum \"file\"");
     memset(long_key, 'k', sizeof(long_key));
     long_key[901] = '\0';

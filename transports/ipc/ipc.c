@@ -33,8 +33,9 @@ static int set_options(int sock, enum tn_endpoint_mode mode, struct tn_err *err)
 {
     if (set_option(sock, NN_SOL_SOCKET, NN_SNDBUF, SEND_BUFFER, err) != 0)
         return -1;
-    if (mode != TN_ENDPOINT_PUBLISH && (set_option(sock, NN_SOL_SOCKET, NN_RCVMAXSIZE, (int)TN_MSG_SIZE_MAX, err) != 0 ||
-                                        set_option(sock, NN_SOL_SOCKET, NN_RCVBUF, SEND_BUFFER, err) != 0))
+    if (mode != TN_ENDPOINT_PUBLISH &&
+        (set_option(sock, NN_SOL_SOCKET, NN_RCVMAXSIZE, (int)TN_MSG_SIZE_MAX, err) != 0 ||
+         set_option(sock, NN_SOL_SOCKET, NN_RCVBUF, SEND_BUFFER, err) != 0))
         return -1;
     if (set_option(sock, NN_SOL_SOCKET, NN_RECONNECT_IVL, RECONNECT_MS, err) != 0 ||
         set_option(sock, NN_SOL_SOCKET, NN_RECONNECT_IVL_MAX, RECONNECT_MAX_MS, err) != 0)
@@ -107,10 +108,11 @@ static int ipc_send_fd(struct tn_endpoint *endpoint)
     return endpoint->send_fd;
 }
 
-/* Two bugs of nanomsg 1.1.5 make this needed. It reads up to 2 KiB ahead into a buffer of the connecting endpoint and does
- * not empty it when the connection breaks: if the other end died under load, the rest is taken for the next connection's
- * greeting, which fails, eight bytes at each try. And the bound PAIR to which these tries come can keep one of the dead
- * connections for a living one, and then refuses all others for good. Only a new socket is free of both. */
+/* Two bugs of nanomsg 1.1.5 make this needed. It reads up to 2 KiB ahead into a buffer of the connecting endpoint and
+ * does not empty it when the connection breaks: if the other end died under load, the rest is taken for the next
+ * connection's greeting, which fails, eight bytes at each try. And the bound PAIR to which these tries come can keep
+ * one of the dead connections for a living one, and then refuses all others for good. Only a new socket is free of
+ * both. */
 static unsigned long ipc_losses(struct tn_endpoint *endpoint)
 {
     static const int counts[] = {NN_STAT_BROKEN_CONNECTIONS, NN_STAT_DROPPED_CONNECTIONS, NN_STAT_CONNECT_ERRORS,
