@@ -453,6 +453,8 @@ static void end_channel(struct tn_channels *channels, struct tn_channel *channel
     }
     if (channel->missing)
         end.flags |= TN_AGENT_MISSING;
+    if (channels->ending)
+        end.flags |= TN_AGENT_ENDING;
     tn_stream_exit(channels->stream, channel->number, &end);
 }
 

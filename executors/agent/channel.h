@@ -31,7 +31,8 @@ struct tn_channels {
     const char *halt_prefix;      /* borrowed: halt files are this and the channel's number */
     int orphans[TN_ORPHAN_PIPES]; /* owned: pipes that daemons hold */
     unsigned orphan_count;
-    bool stop; /* a SHUTDOWN was applied */
+    bool stop;   /* a SHUTDOWN was applied */
+    bool ending; /* the agent got SIGTERM */
 };
 
 /* Descriptors that the loop waits for. `owner` NULL with role TN_POLL_ORPHAN: index is the pipe's place. */

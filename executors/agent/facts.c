@@ -20,12 +20,16 @@ static const char *if_executable(const char *path)
     return access(path, X_OK) == 0 ? path : "";
 }
 
+/* What Docker gives a container whose image names none, and what shells fall back to. */
+static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 void tn_facts_collect(struct tn_buf *facts, const char *dir, const char *bin)
 {
     struct utsname system = {0};
     struct tn_user user;
     char text[PATH_MAX];
     const char *home = getenv("HOME");
+    const char *path = getenv("PATH");
     ssize_t len;
 
     uname(&system);
@@ -41,7 +45,7 @@ void tn_facts_collect(struct tn_buf *facts, const char *dir, const char *bin)
     add_fact(facts, "user", user.name);
     add_fact(facts, "home", home != NULL && home[0] == '/' ? home : user.home[0] == '/' ? user.home : "/");
     add_fact(facts, "hostname", system.nodename);
-    add_fact(facts, "path", getenv("PATH"));
+    add_fact(facts, "path", path != NULL && path[0] != '\0' ? path : default_path);
     add_fact(facts, "cwd", getcwd(text, sizeof(text)));
     add_fact(facts, "shell_bash", if_executable("/bin/bash"));
     add_fact(facts, "shell_sh", if_executable("/bin/sh"));

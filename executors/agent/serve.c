@@ -269,6 +269,7 @@ static void take_signals(struct agent *agent, long long now)
     while (read(agent->signals, &info, sizeof(info)) == sizeof(info)) {
         if (info.ssi_signo != SIGTERM && info.ssi_signo != SIGINT)
             continue;
+        agent->channels.ending = true;
         tn_channels_signal_all(&agent->channels, SIGTERM);
         if (agent->term_end == 0)
             agent->term_end = now + agent->options.grace_ms;

@@ -388,6 +388,18 @@ def test_term(agent):
 
 
 @agent_test(emulated=False)
+def test_ending(agent):
+    """A command that dies because the agent was told to end says so: that is no failure of the step."""
+    link = agent.connect()
+    link.sh(1, "trap 'exit 4' TERM; echo ready; while :; do sleep 0.05; done")
+    while link.frame()[0] != OUT:
+        pass
+    agent.process.terminate()
+    end = link.finish(1)
+    assert end.code == 4 and end.flags & 8, (end.code, end.flags)
+
+
+@agent_test(emulated=False)
 def test_halt(agent):
     link = agent.connect()
     path = link.facts["bin"] + ":" + os.environ["PATH"]
