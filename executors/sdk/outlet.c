@@ -24,6 +24,8 @@ struct call {
     tn_outlet_cb *cb;
     tn_outlet_data_cb *data_cb;
     void *arg;
+    bool opens; /* it asked for `stream` */
+    uint32_t stream;
 };
 
 struct tn_outlet {
@@ -94,6 +96,20 @@ static bool take_refusal(struct tn_outlet *outlet, const struct tn_msg *reply, s
     return true;
 }
 
+/* A stream that was refused never was: a checkpoint must not name it. */
+static void forget_stream(struct tn_outlet *outlet, uint32_t id)
+{
+    struct stream *stream;
+
+    TAILQ_FOREACH (stream, &outlet->streams, next) {
+        if (stream->id != id)
+            continue;
+        TAILQ_REMOVE(&outlet->streams, stream, next);
+        free(stream);
+        return;
+    }
+}
+
 static void on_answer(void *arg, const struct tn_msg *reply)
 {
     struct call *call = arg;
@@ -107,6 +123,8 @@ static void on_answer(void *arg, const struct tn_msg *reply)
     if (reply->header.kind == TN_MSG_REFUSED) {
         if (take_refusal(outlet, reply, &err))
             return; /* the outlet may be gone */
+        if (done.opens)
+            forget_stream(outlet, done.stream);
         if (done.cb != NULL)
             done.cb(done.arg, NULL, &err);
         else if (done.data_cb != NULL)
@@ -170,9 +188,13 @@ static struct stream *find_stream(struct tn_outlet *outlet, uint32_t id)
 
 void tn_outlet_open_stream(struct tn_outlet *outlet, uint32_t stream, cJSON *body, tn_outlet_cb *cb, void *arg)
 {
+    struct call *call = new_call(outlet, cb, NULL, arg);
+
+    call->opens = true;
+    call->stream = stream;
     find_stream(outlet, stream);
     cJSON_AddNumberToObject(body, "stream", stream);
-    tn_outlet_call(outlet, TN_MSG_STREAM_OPEN, body, cb, arg);
+    send_call(outlet, TN_MSG_STREAM_OPEN, body, call);
 }
 
 void tn_outlet_set_offset(struct tn_outlet *outlet, uint32_t stream, uint64_t offset)

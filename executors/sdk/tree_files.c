@@ -77,12 +77,51 @@ static void on_files_opened(void *arg, const cJSON *answer, const struct tn_err 
     tn_tree_get(task, base, paths, 0);
 }
 
+/* An absolute path without "." and ".." parts, by its text alone. */
+static char *plain_path(const char *path)
+{
+    char *plain = tn_fs_path("%s", path);
+    char *end = plain;
+
+    while (*path != '\0') {
+        size_t length = strcspn(path, "/");
+
+        if (length == 2 && strncmp(path, "..", 2) == 0) {
+            while (end > plain && *--end != '/')
+                continue;
+        } else if (length > 0 && (length != 1 || *path != '.')) {
+            *end++ = '/';
+            memmove(end, path, length);
+            end += length;
+        }
+        path += length + (path[length] == '/');
+    }
+    *end = '\0';
+    return plain;
+}
+
+/* Where a path without a destination goes: as it is written, or, if it leads out of the working directory, its absolute
+ * form; what lies in a HOME that differs from job to job (this host) goes to home/. */
+static char *default_destination(const struct tn_task *task, const char *path, const char *target)
+{
+    size_t home = task->home != NULL ? strlen(task->home) : 0;
+    auto_free char *plain = NULL;
+
+    if (path[0] != '~' && strncmp(path, "../", 3) != 0 && strstr(path, "/../") == NULL && strcmp(path, "..") != 0)
+        return tn_fs_path("%s", path);
+    plain = plain_path(target);
+    if (home > 0 && strncmp(plain, task->home, home) == 0 && (plain[home] == '/' || plain[home] == '\0'))
+        return tn_fs_path("home%s", plain + home);
+    return steal_ptr(&plain);
+}
+
 void tn_tree_store_files(struct tn_task *task)
 {
     auto_json cJSON *body = cJSON_CreateObject();
     const char *path = tn_json_string(task->tree->step, "path", ".");
     const char *destination = tn_json_string(task->tree->step, "destination", NULL);
     char *target = tn_runner_path(task, path);
+    auto_free char *standard = default_destination(task, path, target);
     size_t length = strlen(target);
 
     while (length > 1 && target[length - 1] == '/')
@@ -91,7 +130,7 @@ void tn_tree_store_files(struct tn_task *task)
     cJSON_AddStringToObject(body, "type", is_tests(task) ? "test_results" : "artifacts");
     cJSON_AddNumberToObject(body, "step", task->progress.step);
     if (destination == NULL)
-        destination = path[0] == '~' ? target : path;
+        destination = standard;
     cJSON_AddStringToObject(body, "destination", destination + strspn(destination, "/"));
     tn_tree_new_stream(task);
     tn_outlet_open_stream(task->outlet, task->tree->stream, body, on_files_opened, task);
