@@ -190,6 +190,31 @@ static char *start_body(const struct host *host, const struct tn_task *task, con
     return tn_json_print(body);
 }
 
+/* A job that was written for something else says what it does not get here. */
+static void say_differences(struct tn_task *task)
+{
+    const cJSON *definition = tn_json_get(tn_task_lease(task), "definition");
+    const cJSON *machine = tn_json_get(definition, "machine");
+    const char *image = tn_json_string(machine, "image", NULL);
+    int number = 0;
+    const cJSON *container;
+
+    cJSON_ArrayForEach (container, tn_json_get(definition, "docker")) {
+        const char *name = tn_json_string(container, "image", "?");
+        const char *user = tn_json_string(container, "user", NULL);
+
+        if (number++ > 0)
+            tn_task_say(task, "The service %s is not started: this host has no containers", name);
+        else
+            tn_task_say(task, "Instead of in a container of %s%s%s the steps run right here", name,
+                        user != NULL ? " as " : "", user != NULL ? user : "");
+    }
+    if (image != NULL)
+        tn_task_say(task, "Instead of on the machine image %s the steps run right here", image);
+    if (tn_json_bool(machine, "docker_layer_caching", false))
+        tn_task_say(task, "docker_layer_caching has no effect on this host");
+}
+
 static void started(const struct host *host, struct tn_task *task)
 {
     auto_free char *folder = job_folder(host, tn_task_id(task), tn_task_attempt(task));
@@ -202,6 +227,7 @@ static void started(const struct host *host, struct tn_task *task)
         .agent_socket = listen, .bin = bin, .scratch = scratch, .home = home, .root = root, .node = host->name};
 
     tn_task_say(task, "This host (%s), folder %s", host->name, folder);
+    say_differences(task);
     tn_task_acquired(task, &environment);
 }
 

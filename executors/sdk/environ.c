@@ -61,6 +61,17 @@ void tn_environ_set_pairs(struct tn_environ *env, const cJSON *pairs)
     }
 }
 
+void tn_environ_set_members(struct tn_environ *env, const cJSON *object)
+{
+    const cJSON *member;
+
+    if (!cJSON_IsObject(object))
+        return;
+    cJSON_ArrayForEach (member, object)
+        if (cJSON_IsString(member) && member->string != NULL)
+            tn_environ_set(env, member->string, member->valuestring);
+}
+
 const char *tn_environ_get(const struct tn_environ *env, const char *name)
 {
     char **place = find(env, name);

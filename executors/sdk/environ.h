@@ -20,6 +20,8 @@ void tn_environ_free(struct tn_environ *env);
 void tn_environ_set(struct tn_environ *env, const char *name, const char *value);
 /* All pairs of [["NAME","value"], ...]; anything else in the array is ignored. */
 void tn_environ_set_pairs(struct tn_environ *env, const cJSON *pairs);
+/* All members of {"NAME": "value", ...}; those with other values are ignored. */
+void tn_environ_set_members(struct tn_environ *env, const cJSON *object);
 /* The value, borrowed, or NULL. */
 const char *tn_environ_get(const struct tn_environ *env, const char *name);
 

@@ -252,7 +252,10 @@ static void on_source(void *arg, const cJSON *answer, const struct tn_err *err)
 static void checkout(struct tn_task *task)
 {
     auto_json cJSON *body = cJSON_CreateObject();
+    const char *method = tn_json_string(task->tree->step, "method", NULL);
 
+    if (method != NULL)
+        tn_runner_say(task, "method: %s has no effect: nothing is fetched, the working tree is copied\n", method);
     task->tree->target = tn_runner_path(task, tn_json_string(task->tree->step, "path", "."));
     cJSON_AddStringToObject(body, "type", "source");
     cJSON_AddStringToObject(body, "pipeline", tn_json_string(tn_json_get(task->lease, "pipeline"), "id", ""));

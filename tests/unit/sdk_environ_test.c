@@ -6,8 +6,13 @@
 static void test_environ(void)
 {
     auto_environ struct tn_environ env = TN_ENVIRON_INIT;
+    cJSON *members = cJSON_Parse("{\"B\":\"image\",\"N\":1,\"\":\"x\"}");
     cJSON *pairs = cJSON_Parse("[[\"A\",\"1\"],[\"B\",\"2\"],[\"A\",\"3\"],[\"\",\"x\"],[\"C=D\",\"x\"],[\"N\",4],\"junk\"]");
 
+    tn_environ_set_members(&env, members);
+    cJSON_Delete(members);
+    CHECK_STR(tn_environ_get(&env, "B"), "image");
+    CHECK_INT(env.count, 1);
     tn_environ_set(&env, "B", "weak");
     tn_environ_set_pairs(&env, pairs);
     cJSON_Delete(pairs);
