@@ -12,7 +12,8 @@ from tenon import check, check_equal, check_in
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FAILS = {"run-missing-folder", "run-silent", "run-when", "halt-after-failure", "cache-checksum-missing",
-         "cache-long-key", "workspace-missing", "alpine-pipefail"}
+         "cache-long-key", "workspace-missing", "workspace-absolute", "tests-run",
+         "artifacts-outside", "alpine-pipefail"}
 LINES_OF_SECRET = "first secret line\nsecond secret line\n"
 
 
@@ -71,7 +72,7 @@ def check_output(result):
                 "200,000 lines of output")
 
 
-def check_stores(result):
+def check_stores(result, docker):
     """The rows of caches, workspaces, artifacts and test results."""
     check_in("already exists", result.log("cache-restore", "again"), "a second save of a key")
     check_in("No cache is found", result.log("cache-restore", "missing"), "a miss")
@@ -94,6 +95,11 @@ def check_stores(result):
                 ["home/in-home", "named/a", "named/deep/b", "named/link", "out/a", "out/deep/b", "out/link",
                  "renamed.txt", "single.txt", "slash/a", "slash/deep/b", "slash/link"], "artifacts")
     check_equal(tenon.files_below(artifacts_folder(result, "run-when")), ["out/file"], "artifacts of a failed job")
+    home = "home/circleci" if docker else "home"
+    check_equal(tenon.files_below(artifacts_folder(result, "artifacts-outside")),
+                [f"{home}/beside/file"], "artifacts from outside of the working directory")
+    check_in("..", result.log("artifacts-outside", "refused"), "a destination that leads out")
+    check_equal(result.steps("artifacts-outside")["goes on"]["state"], "succeeded", "the steps after a refused one")
     check_in("2 test", result.log("test-results", "file"), "results of a single file")
     check_in("4 test", result.log("test-results", "folder"), "results of a folder with folders")
 
@@ -103,6 +109,18 @@ def artifacts_folder(result, job):
     log = next(step["log"] for step in result.job(job)["tasks"][0]["steps"] if step.get("log"))
     state = log[:log.index("/logs/")]
     return os.path.join(state, "artifacts", "rows", job, "0")
+
+
+def check_said(result, docker):
+    """What cannot be done here is said."""
+    check_in("blobless", result.log("checkout-method", "Checkout code"), "a checkout method that has no effect")
+    for word in ("ubuntu-2204", "docker_layer_caching"):
+        check_in(word, result.log("machine-image", "Spin up environment"), "what a machine job does not get")
+    if docker is None:
+        check_in("alpine:latest", result.log("image-environment", "Spin up environment"), "services of a job without Docker")
+    check_in("image|", result.log("image-environment", "in keys"), "variables of the image in a cache key")
+    check_in("unknown command", result.log("tests-run", "unknown"), "circleci tests run")
+    check_in("../../etc/passwd", result.log("workspace-absolute", "leads out"), "a path that leads out of a workspace")
 
 
 def check_states(result):
@@ -127,7 +145,8 @@ def check_rows(docker, more):
     check_run(result)
     check_environment(result)
     check_output(result)
-    check_stores(result)
+    check_stores(result, docker)
+    check_said(result, docker)
     tenon.check_nothing_left(docker)
 
 
