@@ -190,7 +190,7 @@ struct model_task *model_find_task(const struct model *model, uint64_t id)
     return find_task_text(model, text);
 }
 
-struct model_step *model_find_step(const struct model_task *task, unsigned number)
+static struct model_step *find_step(const struct model_task *task, unsigned number)
 {
     for (size_t i = 0; i < task->step_count; i++)
         if (task->steps[i]->number == number)
@@ -221,7 +221,7 @@ static void update_step(struct model *model, struct model_task *task, const cJSO
 
     if (number < 0 || number >= ROWS_MAX)
         return;
-    step = model_find_step(task, (unsigned)number);
+    step = find_step(task, (unsigned)number);
     if (step == NULL)
         step = add_step(task, (unsigned)number);
     take(&step->name, row, "name");

@@ -121,7 +121,6 @@ int model_snapshot(struct model *model, const cJSON *body, struct tn_err *err) T
 enum model_result model_event(struct model *model, const cJSON *event);
 
 struct model_task *model_find_task(const struct model *model, uint64_t id);
-struct model_step *model_find_step(const struct model_task *task, unsigned number);
 /* Is it over? For a pipeline: it has ended. */
 bool model_ended(const struct model *model);
 bool model_state_ended(const char *state);

@@ -72,13 +72,6 @@ static const struct look *find_look(const char *state)
     return &unknown;
 }
 
-const char *tree_symbol(const char *state, bool unicode)
-{
-    const struct look *look = find_look(state);
-
-    return unicode ? look->unicode : look->ascii;
-}
-
 static void add(struct lines *lines, unsigned indent, const char *state, enum importance importance, char *text)
 {
     if (lines->count == lines->size) {

@@ -23,7 +23,4 @@ struct tree_options {
  * line says how many. */
 unsigned tree_render(const struct model *model, const struct tree_options *options, struct tn_buf *out);
 
-/* The symbol of a state: one column. */
-const char *tree_symbol(const char *state, bool unicode);
-
 #endif

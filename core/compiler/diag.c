@@ -15,7 +15,8 @@ static const struct {
 #undef DIAG
 };
 
-const char *diag__code(struct arena *arena, enum diag_code code)
+/* The stable code of a kind, e.g. "T2005". */
+static const char *code_text(struct arena *arena, enum diag_code code)
 {
     return arena__printf(arena, "T%u", kinds[code].number);
 }
@@ -36,7 +37,7 @@ static void append(struct diags *diags, const struct report *report, const char 
     cJSON *object = cJSON_CreateObject();
 
     cJSON_AddStringToObject(object, "severity", kinds[report->code].severity);
-    cJSON_AddStringToObject(object, "code", diag__code(diags->arena, report->code));
+    cJSON_AddStringToObject(object, "code", code_text(diags->arena, report->code));
     cJSON_AddStringToObject(object, "file", diags->file);
     add_place(object, diags, report->at);
     cJSON_AddStringToObject(object, "message", message);
@@ -122,7 +123,7 @@ static double place_of(const cJSON *diagnostic, const char *last)
 /* By insertion, so that messages of one place stay in their order: there are at most LIMIT_DIAGNOSTICS + 1. */
 void diag__sort(struct diags *diags)
 {
-    const char *last = diag__code(diags->arena, DIAG_TOO_MANY);
+    const char *last = code_text(diags->arena, DIAG_TOO_MANY);
     cJSON *sorted[LIMIT_DIAGNOSTICS + 1];
     size_t count = 0;
     cJSON *item;

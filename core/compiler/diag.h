@@ -48,8 +48,6 @@ struct report {
 /* Puts the messages into the order of their places. */
 void diag__sort(struct diags *diags);
 
-/* The stable code of a kind, e.g. "T2005". */
-const char *diag__code(struct arena *arena, enum diag_code code);
 void diag__add(struct diags *diags, const struct report *report, const char *fmt, ...) TN_PRINTF(3, 4);
 
 #endif

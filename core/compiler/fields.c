@@ -16,7 +16,8 @@ static bool wrong_type(struct compiler *c, const struct view *value, const char 
     return false;
 }
 
-bool fields__parse_duration(const char *text, double *seconds)
+/* Seconds of a duration: decimal and unit, as in 90s, 10m, 1.25h, 1h30m. */
+static bool parse_duration(const char *text, double *seconds)
 {
     double total = 0;
 
@@ -50,7 +51,7 @@ static bool read_duration(struct compiler *c, const struct view *value, const ch
 {
     double seconds;
 
-    if (value->kind != VIEW_SCALAR || !fields__parse_duration(value->text, &seconds)) {
+    if (value->kind != VIEW_SCALAR || !parse_duration(value->text, &seconds)) {
         compiler__report(
             c, value, &(struct report){.code = DIAG_BAD_DURATION, .expected = "a number with a unit: 30s, 10m, 1.25h"},
             "`%s` of %s is %s, which is not a duration", field->name, what, view__describe(c, value));

@@ -37,9 +37,6 @@ bool fields__read(struct compiler *c, const struct view *map, const char *what, 
 bool fields__read_one(struct compiler *c, const struct view *value, const char *what, const struct field *field,
                       cJSON *out);
 
-/* Seconds of a duration: decimal and unit, as in 90s, 10m, 1.25h, 1h30m. */
-bool fields__parse_duration(const char *text, double *seconds);
-
 /* An environment in order; later values take the place of earlier ones of that name. */
 struct env {
     cJSON *list;        /* owned: [["NAME", "value"], ...] */

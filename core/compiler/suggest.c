@@ -40,7 +40,9 @@ static unsigned distance(const char *a, size_t a_len, const char *b, size_t b_le
     return rows[a_len % 3][b_len];
 }
 
-const char *suggest__nearest(const char *word, const char *const *names, size_t count)
+/* The nearest of `names` to `word` if it is near enough to be meant (a third of its letters differ at most), else NULL.
+ * Swapped neighbours and upper case count little. At most 2,000 names are looked at. */
+static const char *find_nearest(const char *word, const char *const *names, size_t count)
 {
     size_t len = strlen(word);
     unsigned best_distance = len < 3 ? 1 : (unsigned)(len + 2) / 3;
@@ -70,6 +72,6 @@ const char *suggest__did_you_mean(struct diags *diags, const char *word, const c
     if (diags->suggestions >= MOST_QUESTIONS)
         return NULL;
     diags->suggestions++;
-    nearest = suggest__nearest(word, names, count);
+    nearest = find_nearest(word, names, count);
     return nearest != NULL ? arena__printf(diags->arena, "did you mean `%s`?", nearest) : NULL;
 }

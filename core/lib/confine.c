@@ -226,11 +226,6 @@ static const char *const deadly_calls[] = {
     "acct",
 };
 
-const struct tn_confine_call *tn_confine_base(void)
-{
-    return base_calls;
-}
-
 /* ---- text ---- */
 
 static void say(char *text, size_t size, const char *fmt, ...) TN_PRINTF(3, 4);

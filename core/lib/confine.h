@@ -46,9 +46,6 @@ struct tn_confine_profile {
     const struct tn_confine_call *calls; /* borrowed; further calls, ends with {NULL, NULL}; may be NULL */
 };
 
-/* The base list, with reasons; ends with {NULL, NULL}. */
-const struct tn_confine_call *tn_confine_base(void);
-
 /* no_new_privs and Landlock, for the calling thread and those that it starts. Appends to `text` (a string already;
  * `size` bytes in all). 0 if all of it holds, else -1 and why. */
 int tn_confine_files(const struct tn_confine_profile *profile, char *text, size_t size, struct tn_err *err);

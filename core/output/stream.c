@@ -210,7 +210,8 @@ struct tn_stream *tn_stream_resume(const struct tn_stream_home *home, const cJSO
 
 /* ---- bytes ---- */
 
-uint64_t tn_stream_raw(const struct tn_stream *stream)
+/* Bytes that are there, from the stream's point of view. */
+static uint64_t raw_bytes(const struct tn_stream *stream)
 {
     if (stream->log != NULL)
         return stream->log->raw;
@@ -219,7 +220,7 @@ uint64_t tn_stream_raw(const struct tn_stream *stream)
 
 int tn_stream_write(struct tn_stream *stream, uint64_t offset, const void *bytes, size_t length, struct tn_err *err)
 {
-    uint64_t raw = tn_stream_raw(stream);
+    uint64_t raw = raw_bytes(stream);
     uint64_t end = offset + length;
 
     if (end < offset)

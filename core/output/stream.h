@@ -51,8 +51,6 @@ struct tn_stream *tn_stream_resume(const struct tn_stream_home *home, const cJSO
 /* Takes bytes at an offset. Returns 1: taken (or known already), 0: there is a gap before them, -1: failed. */
 int tn_stream_write(struct tn_stream *stream, uint64_t offset, const void *bytes, size_t length,
                     struct tn_err *err) TN_MUST_CHECK;
-/* Bytes that are there, from the stream's point of view. */
-uint64_t tn_stream_raw(const struct tn_stream *stream);
 /* Ends it: commits or unpacks, and makes the result. `before_commit` is called when the result is known and must make
  * it durable; only then the partial file gets its final name, or goes. Idempotent. */
 typedef int tn_stream_keep_cb(void *arg, const struct tn_stream *stream, struct tn_err *err);

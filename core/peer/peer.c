@@ -552,13 +552,3 @@ void tn_peer_close(struct tn_peer *peer)
     free(peer->url);
     free(peer);
 }
-
-size_t tn_peer_outstanding(const struct tn_peer *peer)
-{
-    return peer->outstanding;
-}
-
-size_t tn_peer_queued_bytes(const struct tn_peer *peer)
-{
-    return peer->queued_bytes;
-}

@@ -94,8 +94,5 @@ void tn_peer_reconnect(struct tn_peer *peer);
 /* PEER_STATE said that the one process at the other end of a data socket is up in this life: a new life means a new
  * connection, the life that was known only that what waits is sent now. */
 void tn_peer_note_life(struct tn_peer *peer, uint32_t life);
-/* Unanswered requests to all, and bytes waiting to be sent; for flow control and for ending in order. */
-size_t tn_peer_outstanding(const struct tn_peer *peer);
-size_t tn_peer_queued_bytes(const struct tn_peer *peer);
 
 #endif

@@ -6,29 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* CPUs and memory are CircleCI's; processes are ours: enough for a parallel build, too few for a fork bomb. */
-static const struct tn_container_class classes[] = {
-    {"small", 1, 2048, 8192},       {"medium", 2, 4096, 8192},   {"medium+", 3, 6144, 16384},
-    {"large", 4, 8192, 16384},      {"xlarge", 8, 16384, 32768}, {"2xlarge", 16, 32768, 32768},
-    {"2xlarge+", 20, 40960, 32768},
-};
-
-const struct tn_container_class *tn_container_class_find(const char *name, struct tn_err *err)
-{
-    auto_buf struct tn_buf names = TN_BUF_INIT;
-
-    if (name == NULL || name[0] == '\0')
-        name = TN_CONTAINER_DEFAULT_CLASS;
-    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
-        if (strcmp(classes[i].name, name) == 0)
-            return &classes[i];
-        tn_buf_addf(&names, "%s%s", i > 0 ? ", " : "", classes[i].name);
-    }
-    tn_err_set(err, TN_ERR_CONFIG, "resource class \"%.100s\" is not one of the Docker executor's; expected one of %s",
-               name, names.data);
-    return NULL;
-}
-
 static bool is_true(const cJSON *object, const char *key)
 {
     return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(object, key));

@@ -31,18 +31,14 @@
 #define TN_ROLE_SERVICE "service"
 
 #define TN_CONTAINER_NAME_MAX 255
-#define TN_CONTAINER_DEFAULT_CLASS "large"
 
-/* What a resource class of the Docker kind grants: to each container of the task. */
+/* What the lease grants to each container of the task. */
 struct tn_container_class {
     const char *name;
     int cpus;
     int memory_mib;
     int pids;
 };
-
-/* The class of that name (NULL or "": TN_CONTAINER_DEFAULT_CLASS), or NULL with TN_ERR_CONFIG and the known names. */
-const struct tn_container_class *tn_container_class_find(const char *name, struct tn_err *err) TN_MUST_CHECK;
 
 /* What the engine's host can do. */
 struct tn_container_host {

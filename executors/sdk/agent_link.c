@@ -332,17 +332,6 @@ void tn_agent_link_ack(struct tn_agent_link *link, uint64_t offset)
         transmit(link);
 }
 
-void tn_agent_link_position(const struct tn_agent_link *link, struct tn_agent_position *position)
-{
-    memcpy(position->boot, link->boot, sizeof(position->boot));
-    position->offset = link->handed;
-}
-
-bool tn_agent_link_up(const struct tn_agent_link *link)
-{
-    return link->state == LINK_UP;
-}
-
 void tn_agent_link_pause(struct tn_agent_link *link)
 {
     link->paused = true;

@@ -68,10 +68,6 @@ void tn_agent_link_free(struct tn_agent_link *link);
 
 /* Everything up to `offset` (as a callback gave it) is safe: the agent may forget it. */
 void tn_agent_link_ack(struct tn_agent_link *link, uint64_t offset);
-/* Position behind the last frame that was handed out. */
-void tn_agent_link_position(const struct tn_agent_link *link, struct tn_agent_position *position);
-/* True between a handshake and the next loss of the connection. */
-bool tn_agent_link_up(const struct tn_agent_link *link);
 
 /* Stops reading, so that the agent's spool fills and the steps are held up; no frame is handed out until resume. */
 void tn_agent_link_pause(struct tn_agent_link *link);

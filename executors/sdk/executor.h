@@ -69,9 +69,6 @@ uint64_t tn_task_id(const struct tn_task *task);
 uint32_t tn_task_attempt(const struct tn_task *task);
 /* The LEASE's body (proto/README.md); lives as long as the task. */
 const cJSON *tn_task_lease(const struct tn_task *task);
-/* A place for what the executor knows of this environment; it is freed by the executor in release. */
-void tn_task_set_environment(struct tn_task *task, void *environment);
-void *tn_task_environment(const struct tn_task *task);
 /* A line of text in the log of the task's first step, "Spin up environment". */
 void tn_task_say(struct tn_task *task, const char *fmt, ...) TN_PRINTF(2, 3);
 void tn_task_acquired(struct tn_task *task, const struct tn_environment *environment);

@@ -179,16 +179,6 @@ const cJSON *tn_task_lease(const struct tn_task *task)
     return task->lease;
 }
 
-void tn_task_set_environment(struct tn_task *task, void *environment)
-{
-    task->environment = environment;
-}
-
-void *tn_task_environment(const struct tn_task *task)
-{
-    return task->environment;
-}
-
 void tn_task_say(struct tn_task *task, const char *fmt, ...)
 {
     char text[2048];

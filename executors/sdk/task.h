@@ -81,7 +81,6 @@ struct tn_task {
     const cJSON *definition; /* borrowed from lease */
     const cJSON *steps;      /* borrowed from lease */
     enum tn_task_phase phase;
-    void *environment;    /* the executor's */
     bool acquire_pending; /* acquire or release was asked for and not answered */
 
     /* where commands run */
