@@ -18,8 +18,8 @@ static const struct field run_fields[] = {
     {.name = "working_directory", .kind = FIELD_TEXT},
     {.name = "no_output_timeout", .kind = FIELD_DURATION},
     {.name = "when", .kind = FIELD_CHOICE, .choices = when_choices},
-    {.name = "max_auto_reruns", .kind = FIELD_INT, .min = 1, .max = 5},
-    {.name = "auto_rerun_delay", .kind = FIELD_DURATION, .max = 600},
+    {.name = "max_auto_reruns", .kind = FIELD_REFUSED},
+    {.name = "auto_rerun_delay", .kind = FIELD_REFUSED},
 };
 static const struct field checkout_fields[] = {
     {.name = "name", .kind = FIELD_TEXT},
@@ -136,17 +136,11 @@ static bool blank(const char *text)
 static bool finish_run(struct compiler *c, const struct view *item, cJSON *step)
 {
     const char *command = text_of(step, "command");
-    bool delay = cJSON_HasObjectItem(step, "auto_rerun_delay");
 
     if (command != NULL && blank(command)) {
         compiler__report(c, item,
                          &(struct report){.code = DIAG_EMPTY_COMMAND, .hint = "write what to run under `command`"},
                          "the run step's command is empty");
-        return false;
-    }
-    if (delay && !cJSON_HasObjectItem(step, "max_auto_reruns")) {
-        compiler__report(c, item, &(struct report){.code = DIAG_RERUN, .hint = "add max_auto_reruns: 1 to 5"},
-                         "`auto_rerun_delay` needs `max_auto_reruns`");
         return false;
     }
     if (!cJSON_HasObjectItem(step, "environment"))

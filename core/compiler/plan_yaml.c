@@ -70,7 +70,6 @@ static cJSON *make_step(const cJSON *step)
                                        "command",
                                        "shell",
                                        "working_directory",
-                                       "max_auto_reruns",
                                        "path",
                                        "method",
                                        "key",
@@ -95,7 +94,6 @@ static cJSON *make_step(const cJSON *step)
     if (cJSON_IsFalse(get(body, "background")))
         cJSON_DeleteItemFromObjectCaseSensitive(body, "background");
     copy_env(step, body);
-    add_seconds(step, body, "auto_rerun_delay");
     if (get(step, "no_output_timeout") != NULL && get(step, "no_output_timeout")->valuedouble != 600)
         add_seconds(step, body, "no_output_timeout");
     if (has_when && strcmp(text_of(step, "when"), "on_success") != 0)
