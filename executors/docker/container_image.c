@@ -1,5 +1,6 @@
 #include "executors/docker/container_image.h"
 
+#include "core/lib/argv.h"
 #include "core/lib/buf.h"
 #include "core/lib/log.h"
 
@@ -8,48 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One word at *text, which moves behind it. False: a quote or a backslash without its end. */
-static bool take_word(const char **text, struct tn_buf *word)
-{
-    const char *c = *text;
-    char quote = '\0';
-
-    for (; *c != '\0' && (quote != '\0' || strchr(" \t\r\n", *c) == NULL); c++) {
-        if (quote == '\0' && (*c == '\'' || *c == '"')) {
-            quote = *c;
-        } else if (*c == quote) {
-            quote = '\0';
-        } else if (*c == '\\' && quote != '\'') {
-            if (c[1] == '\0')
-                return false;
-            /* Within double quotes a backslash is only special before these. */
-            if (quote == '"' && strchr("\"\\$`", c[1]) == NULL)
-                tn_buf_add(word, c, 1);
-            tn_buf_add(word, ++c, 1);
-        } else {
-            tn_buf_add(word, c, 1);
-        }
-    }
-    *text = c;
-    return quote == '\0';
-}
-
 cJSON *tn_container_words_new(const char *text)
 {
-    cJSON *words = cJSON_CreateArray();
-    auto_buf struct tn_buf word = TN_BUF_INIT;
+    char **words = tn_argv_split(text);
+    cJSON *list = words != NULL || text[strspn(text, " \t\r\n")] == '\0' ? cJSON_CreateArray() : NULL;
 
-    for (;;) {
-        text += strspn(text, " \t\r\n");
-        if (*text == '\0')
-            return words;
-        tn_buf_reset(&word);
-        if (!take_word(&text, &word)) {
-            cJSON_Delete(words);
-            return NULL;
-        }
-        cJSON_AddItemToArray(words, cJSON_CreateString(word.data != NULL ? word.data : ""));
-    }
+    for (size_t i = 0; words != NULL && words[i] != NULL; i++)
+        cJSON_AddItemToArray(list, cJSON_CreateString(words[i]));
+    tn_argv_free(words);
+    return list;
 }
 
 static int refuse(struct tn_err *err, const char *image, const char *key, const char *expected)

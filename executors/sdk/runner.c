@@ -1,10 +1,10 @@
 /* The semantics of steps: which runs next, with which shell and environment, and how it ends. */
+#include "core/lib/argv.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
 #include "executors/sdk/internal.h"
-#include "executors/sdk/words.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -258,7 +258,7 @@ static char **shell_words(const struct tn_task *task, const cJSON *step)
 {
     const char *shell = tn_json_string(step, "shell", tn_json_string(task->definition, "shell", task->shell));
 
-    return tn_words_split(shell);
+    return tn_argv_split(shell);
 }
 
 static void arm_no_output(struct tn_task *task)
@@ -281,20 +281,21 @@ static void run_command(struct tn_task *task)
     int failed;
 
     if (strlen(command) > COMMAND_BYTES || words == NULL) {
-        tn_words_free(words);
-        tn_runner_step_done(task, words == NULL ? "the step's `shell` is not a command line: a quote is not closed"
-                                                : "the command is longer than 120 KiB, which the kernel does not take; "
-                                                  "put it into a script of the project");
+        tn_argv_free(words);
+        tn_runner_step_done(
+            task, words == NULL ? "the step's `shell` is not a command line: it is empty, or a quote is not closed"
+                                : "the command is longer than 120 KiB, which the kernel does not take; "
+                                  "put it into a script of the project");
         return;
     }
-    words = tn_words_add(tn_words_add(words, "-c"), command);
+    words = tn_argv_add(tn_argv_add(words, "-c"), command);
     tn_runner_environ(task, step, &env);
     spawn.argv = (const char **)words;
-    spawn.argc = (uint32_t)tn_words_count(words);
+    spawn.argc = (uint32_t)tn_argv_count(words);
     spawn.envp = (const char **)env.entries;
     spawn.envc = (uint32_t)env.count;
     failed = tn_agent_link_spawn(task->link, channel, &spawn, &err);
-    tn_words_free(words);
+    tn_argv_free(words);
     if (failed != 0) {
         tn_runner_sent(task, failed, &err);
         return;
@@ -465,6 +466,8 @@ void tn_runner_on_exit(struct tn_task *task, uint32_t channel, const struct tn_a
     } else if (step == task->progress.step && task->step_open) {
         command_ended(task, end);
     } else if (take_background(task, step)) {
+        if ((end->flags & TN_AGENT_HALTED) != 0)
+            task->progress.halted = true; /* no further step begins */
         tn_runner_background_done(task, step);
     }
 }

@@ -1,6 +1,6 @@
 /* The order of environment variables, and words of a shell's command line. */
 #include "executors/sdk/environ.h"
-#include "executors/sdk/words.h"
+#include "core/lib/argv.h"
 #include "tests/unit/check.h"
 
 static void test_environ(void)
@@ -34,7 +34,7 @@ static void test_environ(void)
 
 static void expect_words(const char *line, const char *joined)
 {
-    char **words = tn_words_split(line);
+    char **words = tn_argv_split(line);
     char text[256] = "";
 
     for (size_t i = 0; words != NULL && words[i] != NULL; i++) {
@@ -42,7 +42,7 @@ static void expect_words(const char *line, const char *joined)
         strncat(text, "|", 2);
     }
     CHECK_STR(text, joined);
-    tn_words_free(words);
+    tn_argv_free(words);
 }
 
 int main(void)
@@ -51,7 +51,9 @@ int main(void)
     expect_words("/bin/bash -eo pipefail", "/bin/bash|-eo|pipefail|");
     expect_words("  sh\t-c 'a b' \"c d\" e\\ f ''", "sh|-c|a b|c d|e f||");
     expect_words("a\"b'c\"'d\"e'", "ab'cd\"e|");
-    CHECK(tn_words_split("sh 'open") == NULL);
-    CHECK(tn_words_split("   ") == NULL);
+    expect_words("\"a\\x \\$b\"", "a\\x $b|"); /* within double quotes a backslash is mostly itself */
+    CHECK(tn_argv_split("sh 'open") == NULL);
+    CHECK(tn_argv_split("sh \\") == NULL);
+    CHECK(tn_argv_split("   ") == NULL);
     return tn_check_result();
 }
