@@ -115,11 +115,11 @@ static void remove_stale(const char *parent)
 /* FOLDER/tenon-INSTALLATION, if we may make groups there. */
 static char *our_folder(char *parent, const char *name)
 {
-    auto_free char *owned = parent;
-    char *folder = parent != NULL ? tn_fs_path("%s/%s", parent, name) : NULL;
+    auto_free char *above = parent;
+    char *folder = above != NULL ? tn_fs_path("%s/%s", above, name) : NULL;
 
-    if (parent != NULL)
-        remove_stale(parent);
+    if (above != NULL)
+        remove_stale(above);
     if (folder != NULL && mkdir(folder, 0755) != 0 && errno != EEXIST) {
         free(folder);
         return NULL;

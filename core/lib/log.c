@@ -28,6 +28,7 @@ void tn_log_open(const char *role)
 }
 
 /* One write(2) a line, so that lines of several processes on one descriptor do not mix. */
+TN_PRINTF(2, 0)
 static void log_write(enum tn_log_level level, const char *fmt, va_list ap)
 {
     char line[2048];

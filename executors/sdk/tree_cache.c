@@ -230,7 +230,6 @@ static void save_keys_done(struct tn_task *task, cJSON *keys)
 {
     struct tn_tree_state *tree = task->tree;
     auto_json cJSON *body = cJSON_CreateObject();
-    auto_json cJSON *paths = cache_paths(task);
 
     tree->key = tn_fs_path("%s", cJSON_GetArrayItem(keys, 0)->valuestring);
     cJSON_Delete(keys);

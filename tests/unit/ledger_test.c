@@ -130,7 +130,6 @@ static void test_full_disk(struct tn_ledger *ledger)
 static void test_numbers(struct tn_ledger *ledger)
 {
     struct tn_err err = TN_ERR_INIT;
-    auto_free char *numbers = tn_fs_path("%s/numbers.db", dir);
     uint64_t first = 0;
 
     CHECK(tn_ledger_take_numbers(ledger, "job", 5, &first, &err) == 0);
