@@ -202,15 +202,28 @@ static void check_idle(struct tn_programs *programs)
     programs->config.idle(programs->config.arg);
 }
 
+static const char *how_it_ended(const struct program *program, char *out, size_t size)
+{
+    if (!program->is_child)
+        snprintf(out, size, "how, only an earlier tenond could see");
+    else if (WIFSIGNALED(program->status))
+        snprintf(out, size, "signal %d", WTERMSIG(program->status));
+    else
+        snprintf(out, size, "status %d", WEXITSTATUS(program->status));
+    return out;
+}
+
 static void ended(struct program *program)
 {
+    char how[64];
     struct tn_programs *programs = program->programs;
     bool forget = program->stop_wanted;
 
     program->state = ENDED;
     tn_cgroup_remove(&program->cgroup);
-    tn_info("program of task %" PRIu64 " attempt %" PRIu32 " (%s, pid %d) has ended, and nothing of it is left",
-            program->task, program->attempt, program->executor, (int)program->pid);
+    tn_info("program of task %" PRIu64 " attempt %" PRIu32 " (%s, pid %d) has ended (%s%s), and nothing of it is left",
+            program->task, program->attempt, program->executor, (int)program->pid,
+            program->stop_wanted ? "as asked, " : "", how_it_ended(program, how, sizeof(how)));
     if (program->stop_wanted) {
         programs->config.reply(programs->config.arg, &program->stop, TN_MSG_ACK, NULL);
     } else {

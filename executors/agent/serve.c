@@ -270,6 +270,7 @@ static void take_signals(struct agent *agent, long long now)
         if (info.ssi_signo != SIGTERM && info.ssi_signo != SIGINT)
             continue;
         agent->channels.ending = true;
+        tn_warn("signal %u from process %u: everything is ended", info.ssi_signo, info.ssi_pid);
         tn_channels_signal_all(&agent->channels, SIGTERM);
         if (agent->term_end == 0)
             agent->term_end = now + agent->options.grace_ms;
