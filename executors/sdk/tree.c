@@ -23,6 +23,7 @@ void tn_tree_free(struct tn_task *task)
     task->tree = NULL;
     cJSON_Delete(tree->blobs);
     cJSON_Delete(tree->checksums);
+    cJSON_Delete(tree->paths);
     free(tree->target);
     free(tree->checksum_path);
     free(tree->key);

@@ -174,7 +174,7 @@ static void cache_got(struct tn_task *task)
 
 /* A cache goes back to where it came from. Where HOME differs from job to job (this host), only what lies below HOME
  * can: such paths are kept relative to it. */
-static cJSON *cache_paths(struct tn_task *task)
+static void find_paths(struct tn_task *task)
 {
     struct tn_tree_state *tree = task->tree;
     cJSON *absolute = cJSON_CreateArray();
@@ -198,14 +198,13 @@ static cJSON *cache_paths(struct tn_task *task)
     tree->base = tn_fs_path("%s", all_home ? "home" : "root");
     tree->target = all_home ? tn_fs_path("%s", home) : tn_fs_path("/");
     cJSON_Delete(all_home ? absolute : relative);
-    return all_home ? relative : absolute;
+    tree->paths = all_home ? relative : absolute;
 }
 
 static void on_cache_opened(void *arg, const cJSON *answer, const struct tn_err *err)
 {
     struct tn_task *task = arg;
     struct tn_tree_state *tree = task->tree;
-    auto_json cJSON *paths = NULL;
 
     if (tree == NULL)
         return;
@@ -219,11 +218,8 @@ static void on_cache_opened(void *arg, const cJSON *answer, const struct tn_err 
         tn_tree_done(task, NULL);
         return;
     }
-    free(tree->target);
-    free(tree->base);
-    paths = cache_paths(task);
     tree->get_done = cache_got;
-    tn_tree_get(task, tree->target, paths, 0);
+    tn_tree_get(task, tree->target, tree->paths, 0);
 }
 
 static void save_keys_done(struct tn_task *task, cJSON *keys)
@@ -233,6 +229,7 @@ static void save_keys_done(struct tn_task *task, cJSON *keys)
 
     tree->key = tn_fs_path("%s", cJSON_GetArrayItem(keys, 0)->valuestring);
     cJSON_Delete(keys);
+    find_paths(task);
     cJSON_AddStringToObject(body, "type", "cache");
     cJSON_AddStringToObject(body, "key", tree->key);
     cJSON_AddStringToObject(body, "base", tree->base);
