@@ -136,7 +136,8 @@ class Result:
                     fail(f"{' '.join(argv)}: this line is not JSON: {line!r}")
 
     def __str__(self):
-        return (f"{' '.join(self.argv)} exited {self.code} after {self.seconds:.1f} s\n"
+        words = " ".join(word if len(word) < 300 else word[:300] + "…" for word in self.argv)
+        return (f"{words} exited {self.code} after {self.seconds:.1f} s\n"
                 f"--- stdout\n{self.out[-20000:]}\n--- stderr\n{self.err[-20000:]}")
 
     def expect(self, code):

@@ -11,7 +11,8 @@ import tenon
 from tenon import check, check_equal, check_in
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-FAILS = {"run-missing-folder", "run-silent", "run-when", "halt-after-failure", "cache-checksum-missing",
+FAILS = {"run-missing-folder", "run-silent", "run-when", "halt-after-failure", "run-no-shell",
+         "cache-checksum-missing",
          "cache-long-key", "workspace-missing", "workspace-absolute", "tests-run",
          "artifacts-outside", "alpine-pipefail"}
 LINES_OF_SECRET = "first secret line\nsecond secret line\n"
@@ -45,6 +46,8 @@ def check_run(result):
                 {"early": "skipped", "breaks": "failed", "default": "skipped", "success": "skipped",
                  "fail": "succeeded", "always": "succeeded", "Saving cache": "succeeded",
                  "Uploading artifacts": "succeeded", "Uploading test results": "succeeded"}, "run-when")
+    for name, word in (("empty", "empty"), ("open", "quote"), ("missing", "/no/such")):
+        check_in(word, result.log("run-no-shell", name), "why there is no shell")
     check_in("answered again", result.log("run-background", "server"), "the log of a background step")
     check_equal(result.log("run-long-command", "long").strip(), "done", "the log of a long command")
     for job in ("halt-agent", "halt-step", "halt-task", "halt-after-failure", "halt-by-hand"):
