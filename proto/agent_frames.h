@@ -69,18 +69,18 @@ enum tn_agent_frame_type {
 #undef X
 };
 
-enum tn_agent_result {      /* of a handshake, in WELCOME */
-    TN_AGENT_OK = 0,        /* the stream goes on at the offset that was asked for */
-    TN_AGENT_GAP = 1,       /* that offset was acknowledged long ago: its bytes are gone */
-    TN_AGENT_BEYOND = 2,    /* that offset does not exist yet: the executor's memory is wrong */
-    TN_AGENT_OTHER = 3,     /* the boot id differs: this is another environment */
-    TN_AGENT_VERSIONS = 4,  /* the agent does not speak the executor's version */
+enum tn_agent_result {                        /* of a handshake, in WELCOME */
+                       TN_AGENT_OK = 0,       /* the stream goes on at the offset that was asked for */
+                       TN_AGENT_GAP = 1,      /* that offset was acknowledged long ago: its bytes are gone */
+                       TN_AGENT_BEYOND = 2,   /* that offset does not exist yet: the executor's memory is wrong */
+                       TN_AGENT_OTHER = 3,    /* the boot id differs: this is another environment */
+                       TN_AGENT_VERSIONS = 4, /* the agent does not speak the executor's version */
 };
 
 enum tn_agent_spawn_flag {
-    TN_AGENT_STDIN_OPEN = 1, /* else stdin is /dev/null */
+    TN_AGENT_STDIN_OPEN = 1,   /* else stdin is /dev/null */
     TN_AGENT_STDERR_APART = 2, /* stderr goes to the agent's own log instead of into the channel */
-    TN_AGENT_ENV_ADD = 4, /* the environment is added to the agent's own (an image's ENV), else it replaces it */
+    TN_AGENT_ENV_ADD = 4,      /* the environment is added to the agent's own (an image's ENV), else it replaces it */
 };
 
 enum tn_agent_tree_flag {
@@ -93,16 +93,16 @@ enum tn_agent_scope {
 };
 
 enum tn_agent_exit_kind {
-    TN_AGENT_EXITED = 0,    /* `code` is the exit status */
-    TN_AGENT_SIGNALED = 1,  /* `code` is the signal's number */
-    TN_AGENT_NO_SPAWN = 2,  /* nothing ran; `code` is an errno value or 0, `text` says why */
+    TN_AGENT_EXITED = 0,   /* `code` is the exit status */
+    TN_AGENT_SIGNALED = 1, /* `code` is the signal's number */
+    TN_AGENT_NO_SPAWN = 2, /* nothing ran; `code` is an errno value or 0, `text` says why */
 };
 
 enum tn_agent_exit_flag {
     TN_AGENT_HALTED = 1,    /* the step asked to halt the job */
     TN_AGENT_PIPE_HELD = 2, /* a process left behind still holds the output pipe; what it writes is dropped */
     TN_AGENT_MISSING = 4,   /* TREE_GET: at least one path matched nothing */
-    TN_AGENT_ENDING = 8,    /* the agent itself was told to end (SIGTERM): the environment goes away under the command */
+    TN_AGENT_ENDING = 8, /* the agent itself was told to end (SIGTERM): the environment goes away under the command */
 };
 
 enum tn_agent_warning {
@@ -113,8 +113,8 @@ enum tn_agent_warning {
 struct tn_agent_packet {
     uint16_t type;
     uint32_t channel;
-    uint32_t length; /* of the payload */
-    uint64_t number; /* reliable: sequence; ACK, DATA: stream offset; DONE: sequence up to which all is applied */
+    uint32_t length;      /* of the payload */
+    uint64_t number;      /* reliable: sequence; ACK, DATA: stream offset; DONE: sequence up to which all is applied */
     uint32_t payload_crc; /* 0 in DATA, whose bytes the stream's offsets protect */
 };
 
@@ -138,9 +138,9 @@ struct tn_agent_welcome {
     uint32_t result; /* enum tn_agent_result */
     uint8_t nonce[TN_AGENT_NONCE];
     uint8_t boot[TN_AGENT_BOOT];
-    uint64_t start;   /* offset of the first stream byte that follows */
-    uint64_t head;    /* offset behind the last byte written so far */
-    uint64_t applied; /* last sequence of this life that was applied */
+    uint64_t start;    /* offset of the first stream byte that follows */
+    uint64_t head;     /* offset behind the last byte written so far */
+    uint64_t applied;  /* last sequence of this life that was applied */
     const char *facts; /* borrowed from the payload: "key=value\n" lines, NUL-terminated */
     uint32_t facts_len;
 };
@@ -195,6 +195,7 @@ int tn_agent_packet_get(const uint8_t in[TN_AGENT_PACKET_HEADER], struct tn_agen
 /* 0 if the payload is the one that the header was written for. */
 int tn_agent_packet_verify(const struct tn_agent_packet *packet, const void *payload);
 
+/* Writes a frame's header. */
 void tn_agent_frame_put(uint8_t out[TN_AGENT_FRAME_HEADER], const struct tn_agent_frame *frame);
 /* -1 if the type is unknown or the length over TN_AGENT_FRAME_MAX. */
 int tn_agent_frame_get(const uint8_t in[TN_AGENT_FRAME_HEADER], struct tn_agent_frame *frame);

@@ -69,6 +69,7 @@ const char *tn_msg_name(unsigned kind);
 const char *tn_address_name(uint16_t address, char *out, size_t size);
 const char *tn_role_name(enum tn_role role);
 
+/* Writes all 48 bytes. */
 void tn_header_encode(const struct tn_header *header, uint8_t out[TN_HEADER_SIZE]);
 
 /* Decodes and checks: magic, version, known kind, length equal to what follows and within the kind's bound.

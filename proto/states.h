@@ -24,6 +24,7 @@ enum tn_task_state {
         TN_TASK_STATE_COUNT
 };
 
+/* The state in a word, as messages and the ledger hold it; static text. */
 const char *tn_task_state_name(enum tn_task_state state);
 /* The state of that name, or -1. */
 int tn_task_state_parse(const char *name);

@@ -5,6 +5,7 @@
 /* Exit codes: DESIGN.md, "The command". */
 enum { EXIT_SUCCEEDED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INSTALLATION = 3, EXIT_INTERRUPTED = 130 };
 
+/* Each subcommand's main: `argv[0]` is its name; returns the exit status. */
 int command_run(int argc, char **argv);
 int command_config(int argc, char **argv);
 

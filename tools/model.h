@@ -120,6 +120,7 @@ int model_snapshot(struct model *model, const cJSON *body, struct tn_err *err) T
 /* An EVENT's body from the scheduler. */
 enum model_result model_event(struct model *model, const cJSON *event);
 
+/* The task of that id, or NULL; borrowed until the next change of the model. */
 struct model_task *model_find_task(const struct model *model, uint64_t id);
 /* Is it over? For a pipeline: it has ended. */
 bool model_ended(const struct model *model);

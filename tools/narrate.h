@@ -14,6 +14,7 @@ struct narrator {
     size_t count;
 };
 
+/* Tells a change now, or holds it back until what must be told before it is; it is copied then. */
 void narrate_change(struct narrator *narrator, const struct model_change *change);
 /* Tells what was held back and need not be any more. To be called when a step's output ended. */
 void narrate_flush(struct narrator *narrator);

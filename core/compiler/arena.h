@@ -29,6 +29,7 @@ struct table {
     size_t count;
 };
 
+/* The value of a key, or NULL. */
 void *table__get(const struct table *table, const char *key);
 /* Sets or replaces. `value` must not be NULL. */
 void table__put(struct arena *arena, struct table *table, const char *key, void *value);

@@ -6,6 +6,7 @@
 
 struct builtin_step;
 
+/* The row of a built-in step, or NULL: a command of the config, or nothing. */
 const struct builtin_step *builtin_steps__find(const char *name);
 /* The name of a step that was given none; NULL if that is its command, or if there is no such step. */
 const char *builtin_steps__title(const char *name);

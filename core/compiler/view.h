@@ -14,6 +14,7 @@ struct view view__item(struct compiler *c, const struct view *list, size_t i);
 /* Number of pairs or items. */
 size_t view__count(const struct view *view);
 
+/* True for what the config leaves empty: `key:` or `key: null`. */
 bool view__is_null(const struct view *view);
 /* "a list", "a map", "the text `x`", ... in the arena, for messages. */
 const char *view__describe(struct compiler *c, const struct view *view);

@@ -39,6 +39,7 @@ struct tn_programs_config {
     void *arg;
 };
 
+/* No program runs yet. `config` is copied, what it points to is borrowed. NULL with `err`. */
 struct tn_programs *tn_programs_open(const struct tn_programs_config *config, struct tn_err *err) TN_MUST_CHECK;
 void tn_programs_close(struct tn_programs *programs);
 

@@ -34,6 +34,7 @@ struct tn_router_config {
     void *arg;
 };
 
+/* Binds the socket of events; those of peers come with PEER_ADD. NULL with `err`. */
 struct tn_router *tn_router_open(const struct tn_router_config *config, struct tn_err *err) TN_MUST_CHECK;
 void tn_router_close(struct tn_router *router);
 /* A message from tenond: for a peer, or (PEER_ADD, PEER_STATE) for the router itself. */

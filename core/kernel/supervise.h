@@ -74,6 +74,7 @@ struct tn_supervision {
     bool started;
 };
 
+/* The state in a word, for people; static text. */
 const char *tn_sup_state_name(enum tn_sup_state state);
 /* One event; returns the set of actions. `timer_ms` and `timer_event` are set anew each time. An event that means
  * nothing in a state changes nothing; the timer then goes on: `*same` is set. */

@@ -20,6 +20,7 @@ struct tn_buf {
         NULL, 0, 0                                                                                                     \
     }
 
+/* Gives the memory back; the buffer is empty and can be used again. */
 void tn_buf_free(struct tn_buf *buf);
 /* Makes room for `more` further bytes and returns the address behind the content. */
 char *tn_buf_reserve(struct tn_buf *buf, size_t more);

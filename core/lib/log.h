@@ -12,6 +12,7 @@ enum tn_log_level { TN_LOG_ERROR, TN_LOG_WARN, TN_LOG_INFO, TN_LOG_DEBUG };
 /* Names the process in each line and reads TENON_LOG. `role` is borrowed and must live as long as the process. */
 void tn_log_open(const char *role);
 
+/* One line in one write(2), so it blocks only if standard error does; a text over 2 KiB is cut. */
 void tn_log(enum tn_log_level level, const char *fmt, ...) TN_PRINTF(2, 3);
 
 #define tn_error(...) tn_log(TN_LOG_ERROR, __VA_ARGS__)

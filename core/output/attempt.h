@@ -62,6 +62,7 @@ struct tn_attempt *tn_attempt_uploads(struct tn_attempts *attempts, uint32_t own
 /* Frees the memory; files stay as they are. */
 void tn_attempt_free(struct tn_attempts *attempts, struct tn_attempt *attempt);
 
+/* The stream of that id, or NULL; borrowed, it lives as long as the attempt or until it is dropped. */
 struct tn_stream *tn_attempt_stream(struct tn_attempt *attempt, uint32_t id);
 struct tn_log_file *tn_attempt_log(struct tn_attempt *attempt, unsigned step);
 /* Takes the stream over. */

@@ -21,6 +21,7 @@ struct tn_place {
     uint32_t attempt;
 };
 
+/* Borrows both folders; they must outlive the layout. */
 void tn_layout_init(struct tn_layout *layout, const char *state, const char *store);
 /* A name as one safe part of a path; one that had to be changed gets a hash behind it, so that two names stay two. */
 char *tn_layout_name(const char *name);
@@ -45,6 +46,7 @@ char *tn_layout_partial_folder(const struct tn_layout *layout, bool in_store);
 /* What the partial files of an attempt begin with. */
 char *tn_layout_partial_prefix(const struct tn_layout *layout, bool in_store, uint64_t task, uint32_t attempt);
 
+/* STATE/workspaces/<task>.<attempt>.<step>.tar.zst, STATE/sources/<pipeline>.tar.zst */
 char *tn_layout_workspace(const struct tn_layout *layout, uint64_t task, uint32_t attempt, unsigned step);
 char *tn_layout_source(const struct tn_layout *layout, const char *pipeline);
 /* STORE/caches/<scope> */

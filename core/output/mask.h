@@ -46,6 +46,7 @@ void tn_mask_feed(const struct tn_mask *mask, struct tn_mask_state *state, const
 /* The stream is over: what was held back is appended to `out`. */
 void tn_mask_finish(struct tn_mask_state *state, struct tn_buf *out);
 
+/* What a state holds back is gone; the state can be used again. */
 void tn_mask_state_free(struct tn_mask_state *state);
 /* `to` becomes a copy; its former content is freed. */
 void tn_mask_state_copy(struct tn_mask_state *to, const struct tn_mask_state *from);

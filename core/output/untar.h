@@ -38,6 +38,7 @@ struct tn_untar {
     void *arg;
 };
 
+/* Unpacks all of it; blocks on the disk. -1: the tar is damaged or the disk full, and what came before it stays. */
 int tn_untar(const struct tn_untar *untar, struct tn_untar_result *result, struct tn_err *err) TN_MUST_CHECK;
 
 /* A path as a clean relative one: no leading or double slashes, no "." parts. NULL if it has a ".." part or is longer

@@ -57,6 +57,7 @@ struct tn_peer_config {
     void *arg;
 };
 
+/* Opens the endpoint; never waits for the other end. NULL with `err`. `config` is copied, `url` too. */
 struct tn_peer *tn_peer_open(const struct tn_peer_config *config, struct tn_err *err) TN_MUST_CHECK;
 /* Drops everything that is queued; no callback is called any more. NULL is allowed. */
 void tn_peer_close(struct tn_peer *peer);
@@ -82,6 +83,7 @@ void tn_peer_reply2(struct tn_peer *peer, const struct tn_msg_ref *request, enum
 void tn_peer_refuse(struct tn_peer *peer, const struct tn_msg_ref *request, const char *code, const char *fmt, ...)
     TN_PRINTF(4, 5);
 
+/* What an answer needs of a request; may be kept after the message is gone. */
 struct tn_msg_ref tn_msg_ref(const struct tn_msg *msg);
 
 /* Forgets all unanswered requests whose callback argument is `arg`: their callbacks are not called any more. */

@@ -156,6 +156,7 @@ struct tn_pipeline {
 const char *tn_state_text(const char *text);
 bool tn_state_ended(const char *text);
 
+/* Without workflows; `id` is copied. */
 struct tn_pipeline *tn_pipeline_new(const char *id);
 void tn_pipeline_free(struct tn_pipeline *pipeline);
 /* Frees the workflows and what is in them. */

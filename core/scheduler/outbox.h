@@ -13,6 +13,7 @@ struct tn_outbox {
     size_t count;
 };
 
+/* Empty. */
 void tn_outbox_init(struct tn_outbox *outbox);
 void tn_outbox_clear(struct tn_outbox *outbox);
 

@@ -66,6 +66,7 @@ void tn_sched_init(struct tn_sched *sched, struct tn_ledger *ledger, const char 
                    int64_t (*now)(void));
 void tn_sched_close(struct tn_sched *sched);
 
+/* The pipeline of that id if it is in memory, else NULL. */
 struct tn_pipeline *tn_sched_pipeline(struct tn_sched *sched, const char *id);
 struct tn_task *tn_sched_task(struct tn_sched *sched, uint64_t id);
 struct tn_view tn_sched_view(struct tn_sched *sched);

@@ -16,6 +16,7 @@ struct tn_seen {
     unsigned count;
 };
 
+/* Was the number ever added? */
 bool tn_seen_has(const struct tn_seen *seen, uint32_t number);
 /* False if the set is full; then `number` was not added. */
 bool tn_seen_add(struct tn_seen *seen, uint32_t number);

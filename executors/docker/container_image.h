@@ -29,6 +29,7 @@ struct tn_container_image {
  * name, for environment and auth may hold secrets. Keys that are not listed above are refused by name. */
 int tn_container_image_parse(const cJSON *entry, struct tn_container_image *image, struct tn_err *err) TN_MUST_CHECK;
 
+/* The password is overwritten first. An image that is all zero is allowed. */
 void tn_container_image_free(struct tn_container_image *image);
 
 /* The words of a command line: blanks divide, quotes and backslashes as in sh(1), nothing is expanded. An array of

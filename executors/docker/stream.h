@@ -63,6 +63,7 @@ int tn_docker_lines_feed(struct tn_docker_lines *lines, const char *bytes, size_
 int tn_docker_lines_finish(struct tn_docker_lines *lines, tn_docker_on_progress *on_progress, void *arg,
                            struct tn_err *err) TN_MUST_CHECK;
 
+/* A line that is not complete is gone. */
 void tn_docker_lines_free(struct tn_docker_lines *lines);
 
 /* Copies a foreign text into a line of ours: control characters become spaces, runs of spaces one, the end is cut. */

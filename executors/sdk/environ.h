@@ -13,8 +13,12 @@ struct tn_environ {
     size_t size;
 };
 
-#define TN_ENVIRON_INIT {NULL, 0, 0}
+#define TN_ENVIRON_INIT                                                                                                \
+    {                                                                                                                  \
+        NULL, 0, 0                                                                                                     \
+    }
 
+/* The list is empty and can be used again. */
 void tn_environ_free(struct tn_environ *env);
 /* Sets or replaces. Names that are empty or contain '=' are ignored. */
 void tn_environ_set(struct tn_environ *env, const char *name, const char *value);

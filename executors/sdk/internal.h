@@ -4,6 +4,7 @@
 
 #include "executors/sdk/task.h"
 
+/* The executor's own functions, and the connection to tenon-output. Borrowed. */
 const struct tn_executor_ops *tn_executor_ops(const struct tn_executor *executor);
 struct tn_peer *tn_executor_data(struct tn_executor *executor);
 /* True once this process is to end and leave nothing behind. */
@@ -11,6 +12,7 @@ bool tn_executor_stopping(const struct tn_executor *executor);
 /* Takes the task out of the table; it is being freed. */
 void tn_executor_forget(struct tn_executor *executor, struct tn_task *task);
 
+/* The step timer has fired: silence, or the grace after a signal, was too long. */
 void tn_runner_on_timer(struct tn_task *task);
 void tn_runner_background_done(struct tn_task *task, unsigned step);
 /* A checkpoint is kept: the current step may have waited for it. */

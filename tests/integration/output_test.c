@@ -4,7 +4,7 @@
  *     output_test [PROGRAM]          the tests; the program is by default the one of the build folder $TENON_BUILD
  *     output_test PROGRAM bench      bytes a second of a log through the data socket, without and with masks */
 #include "core/output/mask.h"
-#include "output_rig.h"
+#include "tests/integration/output_rig.h"
 #include "tests/unit/check.h"
 
 #include <archive.h>
