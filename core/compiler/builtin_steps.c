@@ -171,6 +171,9 @@ static bool finish_restore_cache(struct compiler *c, const struct view *item, cJ
     cJSON *keys = cJSON_GetObjectItemCaseSensitive(step, "keys");
 
     if (key == NULL && keys == NULL) {
+        /* A key that is there has no value while parameters have none. */
+        if (view__get(c, item, "key").kind == VIEW_UNKNOWN || view__get(c, item, "keys").kind == VIEW_UNKNOWN)
+            return false;
         compiler__report(c, item,
                          &(struct report){.code = DIAG_CACHE_KEY, .hint = "add `key: NAME` or `keys:` with a list"},
                          "the restore_cache step has neither `key` nor `keys`");

@@ -48,6 +48,7 @@ struct setup {
     struct view resource_class;
     struct view shell;
     struct view working_directory;
+    bool macos; /* refused where it stands */
 };
 
 static void unknown_executor(struct compiler *c, const struct view *at)
@@ -286,7 +287,7 @@ static void add_kind(struct compiler *c, const struct definition *job, const str
     const char *kind = "docker";
 
     if (setup->docker.kind == VIEW_NONE && setup->machine.kind == VIEW_NONE && !runner) {
-        if (setup->resource_class.kind != VIEW_UNKNOWN)
+        if (setup->resource_class.kind != VIEW_UNKNOWN && !setup->macos)
             no_executor(c, job);
         return;
     }
@@ -325,6 +326,8 @@ static void choose_place(struct compiler *c, const struct definition *job, const
 {
     setup->docker = view__get(c, body, "docker");
     setup->machine = view__get(c, body, "machine");
+    setup->macos = view__get(c, body, "macos").kind != VIEW_NONE ||
+                   (inherited->kind != VIEW_NONE && view__get(c, inherited, "macos").kind != VIEW_NONE);
     if (setup->machine.kind != VIEW_NONE && machine_is_off(c, &setup->machine))
         setup->machine = (struct view){.kind = VIEW_NONE};
     check_two(c, job, &setup->docker, &setup->machine);
