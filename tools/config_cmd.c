@@ -5,7 +5,6 @@
 #include "tools/commands.h"
 #include "tools/config_text.h"
 #include "tools/session.h"
-#include "tools/view_ops.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -71,7 +70,7 @@ static int print_processed(const cJSON *plan)
         fprintf(stderr, "tenon: the compiler's plan cannot be printed; please report this\n");
         return EXIT_INSTALLATION;
     }
-    view_ops__write(yaml, strlen(yaml));
+    fputs(yaml, stdout);
     free(yaml);
     return EXIT_SUCCEEDED;
 }

@@ -65,7 +65,7 @@ int env_assignment(struct pairs *pairs, const char *option, const char *text, st
         return tn_err_set(err, TN_ERR_USAGE, "%s %s: there is no \"=\"; expected NAME=VALUE", option, text);
     if (length == 0 || text + length != equals)
         return tn_err_set(err, TN_ERR_USAGE,
-                          "%s %.*s: this is no name of a variable; expected letters, digits and \"_\", no digit first",
+                          "%s: \"%.*s\" is no name of a variable; expected letters, digits and \"_\", no digit first",
                           option, (int)(equals - text), text);
     pairs_add(pairs, text, length, equals + 1);
     return 0;

@@ -2,10 +2,13 @@
 #include "core/lib/log.h"
 #include "tools/commands.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct command {
     const char *name;
@@ -41,13 +44,28 @@ static int unknown_command(const char *word)
     return EXIT_USAGE;
 }
 
-int main(int argc, char **argv)
+/* A standard stream that the caller closed would else be the number of the next socket. Opened the wrong way round, so
+ * that using it is still an error. */
+static void hold_standard_streams(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
+/* What was asked for is only there once it is written. A reader who left wanted no more. */
+static int flushed(int code)
+{
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || errno == EPIPE)
+        return code;
+    fprintf(stderr, "tenon: cannot write to standard output: %s\n", strerror(errno));
+    return code == EXIT_SUCCEEDED ? EXIT_INSTALLATION : code;
+}
+
+static int dispatch(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : NULL;
 
-    setlocale(LC_CTYPE, "");
-    tn_log_open("tenon");
-    signal(SIGPIPE, SIG_IGN);
     if (word == NULL) {
         print_help(stderr);
         return EXIT_USAGE;
@@ -64,4 +82,13 @@ int main(int argc, char **argv)
         if (strcmp(word, commands[i].name) == 0)
             return commands[i].main(argc - 1, argv + 1);
     return unknown_command(word);
+}
+
+int main(int argc, char **argv)
+{
+    hold_standard_streams();
+    setlocale(LC_CTYPE, "");
+    tn_log_open("tenon");
+    signal(SIGPIPE, SIG_IGN);
+    return flushed(dispatch(argc, argv));
 }

@@ -153,7 +153,8 @@ char *project_config(const struct project *project, const char *folder, struct t
         return NULL;
     }
     do {
-        if (exists(at, ".circleci/config.yml"))
+        /* One that may not be seen is named by who tries to read it. */
+        if (exists(at, ".circleci/config.yml") || errno == EACCES)
             return tn_fs_path("%s/.circleci/config.yml", strcmp(at, "/") == 0 ? "" : at);
         if (strcmp(at, project->root) == 0)
             break;

@@ -7,6 +7,7 @@
 #include "core/lib/log.h"
 #include "tools/commands.h"
 #include "tools/config_text.h"
+#include "tools/disk.h"
 #include "tools/follow.h"
 #include "tools/narrate.h"
 #include "tools/run_help.h"
@@ -41,6 +42,7 @@ struct run {
     struct session session;
     bool in_session;
     struct upload *upload;
+    struct disk *disk;
     bool has_source; /* the working tree is stored */
     char pipeline[37];
     bool sent;    /* PIPELINE_CREATE */
@@ -312,26 +314,51 @@ static void cancel(struct run *run, bool force)
     cJSON_Delete(body);
 }
 
+/* Ends without waiting for what runs. */
+static void end_at_once(struct run *run)
+{
+    struct timeval moment = {0, FORCE_SAY_MS * 1000};
+
+    run->interrupts++;
+    cancel(run, true);
+    run->exit_code = EXIT_INTERRUPTED;
+    event_base_loopexit(run->base, &moment);
+}
+
+static void on_disk(void *arg, bool is_full)
+{
+    struct run *run = arg;
+
+    if (is_full && run->interrupts > 0)
+        end_at_once(run);
+    else if (run->view == NULL)
+        tn_warn("the disk of %s %s", run->folders.state, is_full ? "is full" : "has room again");
+    else if (!is_full)
+        view_notice(run->view, "there is room on the disk again");
+    else
+        view_notice(run->view, "the disk of %s is full: jobs cannot go on; cancel (Ctrl-C), free some and run again",
+                    run->folders.state);
+}
+
 static void on_signal(evutil_socket_t number, short what, void *arg)
 {
     struct run *run = arg;
 
     run->interrupted = true;
-    run->interrupts++;
     if (run->stopping) {
         if (run->session.pid != 0)
             kill(run->session.pid, SIGTERM);
     } else if (!run->created) {
+        run->interrupts++;
         leave(run, EXIT_INTERRUPTED);
-    } else if (run->interrupts == 1) {
+    } else if (run->interrupts == 0 && !disk_is_full(run->disk)) {
+        run->interrupts++;
         view_notice(run->view, "canceling; once more (Ctrl-C) ends it at once");
         cancel(run, false);
     } else {
-        struct timeval moment = {0, FORCE_SAY_MS * 1000};
-
-        cancel(run, true);
-        run->exit_code = EXIT_INTERRUPTED;
-        event_base_loopexit(run->base, &moment);
+        if (run->interrupts++ == 0)
+            view_notice(run->view, "canceling at once: the disk is full, so jobs cannot be ended in order");
+        end_at_once(run);
     }
 }
 
@@ -389,6 +416,14 @@ static void finish(struct run *run)
     session_stop(&run->session, at_once ? FORCE_MS : STOP_MS, at_once);
 }
 
+static void run_until_over(struct run *run)
+{
+    run->disk = disk_watch(run->base, run->folders.state, on_disk, run);
+    event_base_dispatch(run->base);
+    disk_close(run->disk);
+    run->disk = NULL;
+}
+
 static void in_session(struct run *run)
 {
     struct session_handlers handlers = {.on_peer = on_peer, .on_event = on_event, .on_death = on_death, .arg = run};
@@ -402,7 +437,7 @@ static void in_session(struct run *run)
     else if (begin(run, &err) != 0)
         broken(run, err.text);
     else
-        event_base_dispatch(run->base);
+        run_until_over(run);
     finish(run);
     model_free(&run->model);
     narrate_free(&run->narrator);
