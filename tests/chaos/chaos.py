@@ -3,6 +3,7 @@
 compared with what must have come of it. Prints the seed (--seed repeats the schedule), the faults given, the jobs checked."""
 
 import argparse
+import atexit
 import collections
 import hashlib
 import os
@@ -136,6 +137,7 @@ def main(arguments):
     os.environ["TENON_TEST_FOLDER"] = mark
     # A job sees a /tmp of its own: the witness must lie elsewhere.
     witness = tenon.write(os.path.join(tempfile.mkdtemp(prefix="tenon-chaos.", dir="/dev/shm"), "witness"), "")
+    atexit.register(shutil.rmtree, os.path.dirname(witness), ignore_errors=True)
     env = {name: os.environ.get(name) or tempfile.mkdtemp(dir=mark) for name in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR")}
     command = ["run", "--json", "--env", f"WITNESS={witness}"]
     with tenon.Running(command, folder, env=env) as running:
@@ -153,7 +155,6 @@ def main(arguments):
     check_jobs(checks, jobs, result)
     check_stream(checks, jobs, result)
     check_witness(checks, jobs, witness)
-    shutil.rmtree(os.path.dirname(witness))
     check_left(checks, mark, env["XDG_RUNTIME_DIR"], env["XDG_STATE_HOME"], running.child.pid)
     print(f"chaos: seed {seed}: {sum(chaos.given.values())} faults in {result.seconds:.0f} s: " +
           ", ".join(f"{count} {name}" for name, count in sorted(chaos.given.items())))
