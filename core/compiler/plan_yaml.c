@@ -66,22 +66,14 @@ static void add_seconds(const cJSON *from, cJSON *to, const char *name)
 
 static cJSON *make_step(const cJSON *step)
 {
-    static const char *const same[] = {"name",
-                                       "command",
-                                       "shell",
-                                       "working_directory",
-                                       "path",
-                                       "method",
-                                       "key",
-                                       "keys",
-                                       "paths",
-                                       "root",
-                                       "at",
-                                       "version",
-                                       "destination",
-                                       "docker_layer_caching",
-                                       "fingerprints",
-                                       "background"};
+    static const char *const same[] = {"name",         "command",
+                                       "shell",        "working_directory",
+                                       "path",         "method",
+                                       "key",          "keys",
+                                       "paths",        "root",
+                                       "at",           "version",
+                                       "destination",  "docker_layer_caching",
+                                       "fingerprints", "background"};
     const char *type = text_of(step, "type");
     bool has_when = strcmp(type, "run") == 0 || strcmp(type, "save_cache") == 0;
     const char *title = builtin_steps__title(type) != NULL ? builtin_steps__title(type) : text_of(step, "command");

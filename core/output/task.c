@@ -210,7 +210,8 @@ static enum verdict on_checkpoint(const struct call *call)
         const struct tn_stream *stream;
 
         /* Its STREAM_OPEN was refused, and that answer is still on its way: without bytes there is nothing to keep. */
-        if (tn_json_u64(named, "offset", 0) == 0 && id <= UINT32_MAX && tn_attempt_stream(attempt, (uint32_t)id) == NULL)
+        if (tn_json_u64(named, "offset", 0) == 0 && id <= UINT32_MAX &&
+            tn_attempt_stream(attempt, (uint32_t)id) == NULL)
             continue;
         stream = need_stream(call, attempt, id);
         if (stream == NULL)

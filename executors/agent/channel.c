@@ -37,7 +37,7 @@ struct tn_channel {
     int error_code;
     bool no_spawn;
     bool missing;
-    bool ended; /* the executor wants its end: nothing of its tree outlives its first process */
+    bool ended;               /* the executor wants its end: nothing of its tree outlives its first process */
     char halt[PATH_MAX + 32]; /* "TENON_HALT_FILE=path" */
 };
 

@@ -51,8 +51,7 @@ void tn_environ_set_pairs(struct tn_environ *env, const cJSON *pairs)
 
     if (!cJSON_IsArray(pairs))
         return;
-    cJSON_ArrayForEach(pair, pairs)
-    {
+    cJSON_ArrayForEach (pair, pairs) {
         const cJSON *name = cJSON_GetArrayItem(pair, 0);
         const cJSON *value = cJSON_GetArrayItem(pair, 1);
 

@@ -140,8 +140,7 @@ static void on_answer(void *arg, const struct tn_msg *reply)
         return;
     }
     if (done.cb != NULL) {
-        auto_json cJSON *body =
-            tn_json_parse(reply->body, reply->header.length, tn_msg_name(reply->header.kind), &err);
+        auto_json cJSON *body = tn_json_parse(reply->body, reply->header.length, tn_msg_name(reply->header.kind), &err);
 
         done.cb(done.arg, body, body != NULL ? NULL : &err);
     }

@@ -88,7 +88,8 @@ void tn_runner_environ(const struct tn_task *task, const cJSON *step, struct tn_
     auto_free char *path = NULL;
 
     /* The first image's own variables: an environment that is no container does not have them. */
-    tn_environ_set_members(env, tn_json_get(cJSON_GetArrayItem(tn_json_get(task->definition, "docker"), 0), "environment"));
+    tn_environ_set_members(env,
+                           tn_json_get(cJSON_GetArrayItem(tn_json_get(task->definition, "docker"), 0), "environment"));
     tn_environ_set_pairs(env, tn_json_get(task->lease, "project_environment"));
     tn_environ_set_pairs(env, tn_json_get(task->lease, "context_environment"));
     tn_environ_set_pairs(env, tn_json_get(task->lease, "environment"));

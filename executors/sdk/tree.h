@@ -28,7 +28,7 @@ struct tn_tree_state {
     void (*get_done)(struct tn_task *task);
     /* the keys of a cache */
     cJSON *checksums; /* owned: path → base64 */
-    cJSON *paths; /* owned: what a cache is made of, relative to `target` */
+    cJSON *paths;     /* owned: what a cache is made of, relative to `target` */
     char *checksum_path;
     EVP_MD_CTX *digest;
     struct tn_environ env;

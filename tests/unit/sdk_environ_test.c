@@ -1,13 +1,14 @@
 /* The order of environment variables, and words of a shell's command line. */
-#include "executors/sdk/environ.h"
 #include "core/lib/argv.h"
+#include "executors/sdk/environ.h"
 #include "tests/unit/check.h"
 
 static void test_environ(void)
 {
     auto_environ struct tn_environ env = TN_ENVIRON_INIT;
     cJSON *members = cJSON_Parse("{\"B\":\"image\",\"N\":1,\"\":\"x\"}");
-    cJSON *pairs = cJSON_Parse("[[\"A\",\"1\"],[\"B\",\"2\"],[\"A\",\"3\"],[\"\",\"x\"],[\"C=D\",\"x\"],[\"N\",4],\"junk\"]");
+    cJSON *pairs =
+        cJSON_Parse("[[\"A\",\"1\"],[\"B\",\"2\"],[\"A\",\"3\"],[\"\",\"x\"],[\"C=D\",\"x\"],[\"N\",4],\"junk\"]");
 
     tn_environ_set_members(&env, members);
     cJSON_Delete(members);
