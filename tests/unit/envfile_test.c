@@ -89,8 +89,7 @@ static void assignments(void)
     CHECK_INT(env_assignment(&pairs, "--env", "NOVALUE", &err), -1);
     CHECK_STR(err.text, "--env NOVALUE: there is no \"=\"; expected NAME=VALUE");
     CHECK_INT(env_assignment(&pairs, "--env", "a-b=secret", &err), -1);
-    CHECK(strstr(err.text, "secret") == NULL);
-    CHECK(strstr(err.text, "--env a-b:") != NULL);
+    CHECK_STR(err.text, "--env: \"a-b\" is no name of a variable; expected letters, digits and \"_\", no digit first");
     CHECK_INT(env_assignment(&pairs, "--env", "=x", &err), -1);
     CHECK_INT(env_assignment(&pairs, "--env", "1a=x", &err), -1);
     CHECK_INT(pairs.count, 3);
