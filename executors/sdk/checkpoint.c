@@ -54,12 +54,12 @@ static void on_checkpoint(void *arg, const cJSON *answer, const struct tn_err *e
     if (err != NULL) {
         /* Nothing can be kept any more (a full disk): the job cannot go on safely, but it can end and say why. */
         tn_error("task %llu.%u: checkpoint: %s", (unsigned long long)task->id, task->attempt, err->text);
+        task->output_failed = true;
         if (task->phase == TN_PHASE_SEALING) {
             tn_task__release(task);
         } else {
             task->checkpoint_dirty = false;
-            tn_task_finish(task, TN_TASK_INFRASTRUCTURE_FAILURE,
-                           "the output service cannot keep the job's progress: %s", err->text);
+            tn_task_finish(task, TN_TASK_INFRASTRUCTURE_FAILURE, "its output cannot be kept: %s", err->text);
         }
         return;
     }
@@ -92,6 +92,10 @@ void tn_task_touch(struct tn_task *task)
     struct timeval soon = {0, CHECKPOINT_MS * 1000};
 
     task->checkpoint_dirty = true;
+    if (task->output_failed && task->phase == TN_PHASE_SEALING && !task->checkpoint_held) {
+        tn_task__release(task); /* no checkpoint can be kept */
+        return;
+    }
     if (task->checkpoint_sent || task->checkpoint_held || task->phase >= TN_PHASE_RELEASING)
         return;
     if (task->phase == TN_PHASE_SEALING || task->has_cancel || task->begin_waits ||

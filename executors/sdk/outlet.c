@@ -210,8 +210,8 @@ static void on_written(void *arg, const struct tn_msg *reply)
     if (reply->header.kind == TN_MSG_REFUSED) {
         if (take_refusal(outlet, reply, &err))
             return;
-        /* What could not be stored is told again, and acted upon, when the stream is closed. */
-        tn_warn("task %llu: %s", (unsigned long long)outlet->task, err.text);
+        outlet->callbacks.on_failed(outlet->callbacks.arg, &err);
+        return; /* the outlet may be gone */
     }
     if (outlet->was_full && outlet->unanswered <= WINDOW_LOW) {
         outlet->was_full = false;

@@ -16,6 +16,8 @@ struct tn_outlet; /* opaque, one a task */
 struct tn_outlet_callbacks {
     void (*on_reset)(void *arg); /* the service does not know the task any more */
     void (*on_room)(void *arg);  /* tn_outlet_full() was true and is not any more */
+    /* Bytes of a stream could not be stored (a full disk). They are not sent again: no checkpoint can follow. */
+    void (*on_failed)(void *arg, const struct tn_err *err);
     void *arg;
 };
 

@@ -296,10 +296,20 @@ static void add_masks(cJSON *masks, const cJSON *pairs)
     }
 }
 
+static void on_output_failed(void *arg, const struct tn_err *err)
+{
+    struct tn_task *task = arg;
+
+    task->output_failed = true;
+    tn_task_finish(task, TN_TASK_INFRASTRUCTURE_FAILURE, "its output cannot be kept: %.450s", err->text);
+}
+
 static void on_reset(void *arg)
 {
     struct tn_task *task = arg;
 
+    if (task->output_failed)
+        return; /* nothing to go on from: the end is on its way */
     tn_info("task %llu.%u: the output service was restarted; going on from the last checkpoint",
             (unsigned long long)task->id, task->attempt);
     tn_task_begin(task);
@@ -321,7 +331,7 @@ static void forget_life(struct tn_task *task)
     free(task->shell);
     task->step_log = task->shell = NULL;
     task->checkpoint_sent = task->checkpoint_dirty = false;
-    task->step_open = false;
+    task->step_open = task->output_failed = false;
     task->op = (struct tn_op){0};
     task->stopping = TN_STOP_NONE;
     task->cursor = task->acked_cursor = 0;
@@ -334,7 +344,8 @@ static void forget_life(struct tn_task *task)
 
 void tn_task_begin(struct tn_task *task)
 {
-    struct tn_outlet_callbacks callbacks = {.on_reset = on_reset, .on_room = on_room, .arg = task};
+    struct tn_outlet_callbacks callbacks = {
+        .on_reset = on_reset, .on_room = on_room, .on_failed = on_output_failed, .arg = task};
     const cJSON *workflow = tn_json_get(task->lease, "workflow");
     const cJSON *job = tn_json_get(task->lease, "job");
     const cJSON *index = tn_json_get(task->lease, "task");
@@ -415,6 +426,11 @@ void tn_task_released(struct tn_task *task)
         return;
     }
     body = cJSON_CreateObject();
+    if (task->output_failed) { /* it may not answer any more */
+        tn_outlet_call(task->outlet, TN_MSG_TASK_CLOSE, body, NULL, NULL);
+        report_end(task);
+        return;
+    }
     task->phase = TN_PHASE_CLOSING;
     tn_outlet_call(task->outlet, TN_MSG_TASK_CLOSE, body, on_closed, task);
 }

@@ -97,6 +97,7 @@ struct tn_task {
 
     struct tn_progress progress;
     bool adopted; /* progress came from a checkpoint of an earlier life */
+    bool output_failed; /* bytes could not be stored: it ends without another checkpoint */
     bool checkpoint_sent, checkpoint_dirty, checkpoint_held;
     uint64_t checkpoint_cursor; /* of the one that is sent */
     uint64_t acked_cursor;

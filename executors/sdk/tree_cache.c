@@ -172,33 +172,48 @@ static void cache_got(struct tn_task *task)
     tn_outlet_close_stream(task->outlet, task->tree->stream, false, on_cache_closed, task);
 }
 
-/* A cache goes back to where it came from. Where HOME differs from job to job (this host), only what lies below HOME
- * can: such paths are kept relative to it. */
-static void find_paths(struct tn_task *task)
+/* What follows `folder` in `path`, "." for the folder itself; NULL if the path is not below it. */
+static const char *below(const char *path, const char *folder)
+{
+    size_t length = strlen(folder);
+
+    if (strncmp(path, folder, length) != 0 || (path[length] != '/' && path[length] != '\0'))
+        return NULL;
+    path += length + strspn(path + length, "/");
+    return *path != '\0' ? path : ".";
+}
+
+/* A cache goes back to where it came from. Where that differs from job to job (this host) its paths are kept relative
+ * to HOME, or to the folder that stands for the root; a path outside of both stays out. False: nothing is left. */
+static bool find_paths(struct tn_task *task)
 {
     struct tn_tree_state *tree = task->tree;
-    cJSON *absolute = cJSON_CreateArray();
-    cJSON *relative = cJSON_CreateArray();
-    const cJSON *path;
     auto_free char *home = tn_runner_path(task, "~");
-    size_t length = strlen(home);
-    bool all_home = true;
+    cJSON *in_home = cJSON_CreateArray();
+    cJSON *in_root = cJSON_CreateArray();
+    bool is_home = true;
+    const cJSON *path;
 
     cJSON_ArrayForEach (path, tn_json_get(tree->step, "paths")) {
         auto_free char *full = tn_runner_path(task, cJSON_IsString(path) ? path->valuestring : "");
-        bool below = strncmp(full, home, length) == 0 && (full[length] == '/' || full[length] == '\0');
+        const char *from_home = below(full, home);
+        const char *from_root = below(full, task->root);
 
-        if (below)
-            cJSON_AddItemToArray(relative, cJSON_CreateString(full[length] == '/' ? full + length + 1 : "."));
-        else if (task->root[0] != '\0')
-            tn_runner_say(task, "Skipping %s: on this host only what lies below HOME is cached\n", full);
-        all_home = all_home && (below || task->root[0] != '\0');
-        cJSON_AddItemToArray(absolute, cJSON_CreateString(full + strspn(full, "/")));
+        if (from_home != NULL)
+            cJSON_AddItemToArray(in_home, cJSON_CreateString(from_home));
+        if (from_root != NULL)
+            cJSON_AddItemToArray(in_root, cJSON_CreateString(from_root));
+        if (from_home == NULL && from_root == NULL)
+            tn_runner_say(
+                task, "Skipping %s: on this host only what lies below HOME or the working directory is cached\n", full);
+        is_home = is_home && (from_home != NULL || from_root == NULL);
     }
-    tree->base = tn_fs_path("%s", all_home ? "home" : "root");
-    tree->target = all_home ? tn_fs_path("%s", home) : tn_fs_path("/");
-    cJSON_Delete(all_home ? absolute : relative);
-    tree->paths = all_home ? relative : absolute;
+    is_home = is_home || cJSON_GetArraySize(in_root) == 0;
+    tree->base = tn_fs_path("%s", is_home ? "home" : "root");
+    tree->target = is_home ? tn_fs_path("%s", home) : tn_fs_path("%s/", task->root);
+    tree->paths = is_home ? in_home : in_root;
+    cJSON_Delete(is_home ? in_root : in_home);
+    return cJSON_GetArraySize(tree->paths) > 0;
 }
 
 static void on_cache_opened(void *arg, const cJSON *answer, const struct tn_err *err)
@@ -229,7 +244,11 @@ static void save_keys_done(struct tn_task *task, cJSON *keys)
 
     tree->key = tn_fs_path("%s", cJSON_GetArrayItem(keys, 0)->valuestring);
     cJSON_Delete(keys);
-    find_paths(task);
+    if (!find_paths(task)) {
+        tn_runner_say(task, "Skipping cache generation, there is nothing to cache\n");
+        tn_tree_done(task, NULL);
+        return;
+    }
     cJSON_AddStringToObject(body, "type", "cache");
     cJSON_AddStringToObject(body, "key", tree->key);
     cJSON_AddStringToObject(body, "base", tree->base);
@@ -271,8 +290,8 @@ static void on_cache_found(void *arg, const cJSON *answer, const struct tn_err *
     }
     tn_runner_say(task, "Found a cache at %s (%s)\n", tn_json_string(blob, "key", "?"),
                   tn_tree_size_text(tn_json_u64(blob, "size", 0), text, sizeof(text)));
-    task->tree->target =
-        strcmp(tn_json_string(blob, "base", "root"), "home") == 0 ? tn_runner_path(task, "~") : tn_fs_path("/");
+    task->tree->target = strcmp(tn_json_string(blob, "base", "root"), "home") == 0 ? tn_runner_path(task, "~")
+                                                                                   : tn_fs_path("%s/", task->root);
     task->tree->put_done = restore_done;
     tn_tree_put_next(task);
 }

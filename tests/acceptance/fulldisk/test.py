@@ -1,7 +1,9 @@
 # deadline: 60
-"""A full disk: the run says why nothing moves, and one Ctrl-C ends it."""
+"""A disk that is full: a job whose output cannot be kept ends and says so; while the disk stays full the run says that
+nothing moves, and one Ctrl-C ends it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +14,18 @@ from tenon import check_equal, check_in
 
 CONFIG = """version: 2.1
 jobs:
-  a:
+  loud:
     machine: true
     steps:
-      - run: head -c 4000000 /dev/urandom | base64
+      - run: head -c 12000000 /dev/urandom | base64
       - run: echo the last step
-workflows: {w: {jobs: [a]}}
+  still:
+    machine: true
+    steps:
+      - run: echo begun; sleep 50
+workflows:
+  loud: {jobs: [loud]}
+  still: {jobs: [still]}
 """
 
 if os.geteuid() != 0:
@@ -30,23 +38,44 @@ if "TENON_TEST_MOUNTS" not in os.environ:
 folder = tempfile.mkdtemp()
 small = os.path.join(folder, "small")
 os.mkdir(small)
-if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], check=False).returncode != 0:
+if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", small], check=False).returncode != 0:
     tenon.skip("this machine mounts no file system")
 tenon.write(os.path.join(folder, "config.yml"), CONFIG)
 
 
-def start():
-    """Starts a run and returns it once it has said that the disk is full."""
-    process = subprocess.Popen([tenon.TENON, "run", "-c", "config.yml"], cwd=folder, text=True, errors="replace",
-                               env=dict(os.environ, XDG_STATE_HOME=small), stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT)
+
+
+def start(workflow):
+    """Starts a run with its state on the small disk."""
+    return subprocess.Popen([tenon.TENON, "run", "-c", "config.yml", "--workflow", workflow], cwd=folder, text=True,
+                            errors="replace", env=dict(os.environ, XDG_STATE_HOME=small), stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT)
+
+
+def wait_for(process, part):
+    """Reads up to a line that holds `part`."""
     for line in process.stdout:
-        if "is full: jobs cannot go on" in line:
-            return process
-    return tenon.fail("the run does not say that its disk is full")
+        if part in line:
+            return
+    tenon.fail(f"the run does not say {part!r}")
 
 
-process = start()
+process = start("loud")
+text = process.stdout.read()
+check_equal(process.wait(30), 3, "exit code of a job whose output cannot be kept")
+check_in("its output cannot be kept: ", text[-4000:], "why the job ended")
+check_in("No space left on device", text[-4000:], "why the job ended")
+
+shutil.rmtree(os.path.join(small, "tenon"))
+process = start("still")
+wait_for(process, "begun")
+try:
+    with open(os.path.join(small, "filler"), "wb", buffering=0) as file:
+        while file.write(bytes(65536)) == 65536:
+            pass
+except OSError:
+    pass
+wait_for(process, "is full: jobs cannot go on")
 process.send_signal(signal.SIGINT)
 check_in("canceling at once", process.stdout.read(), "what is said to the first Ctrl-C")
 check_equal(process.wait(10), 130, "exit code after it")
