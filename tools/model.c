@@ -259,6 +259,7 @@ static void update_task(struct model *model, struct model_job *job, const cJSON 
     struct model_task *task = find_task_text(model, id);
     uint32_t attempt = (uint32_t)tn_json_number(row, "attempt", 0);
     bool changed;
+    bool ended;
     const cJSON *step;
 
     if (task == NULL) {
@@ -286,8 +287,9 @@ static void update_task(struct model *model, struct model_job *job, const cJSON 
     take_tests(&task->tests, row);
     take_time(&task->started, row, "started");
     take_time(&task->ended, row, "ended");
+    ended = model_state_ended(task->state);
     changed = take(&task->state, row, "state");
-    changed |= take_reason(&task->reason, row);
+    changed |= take_reason(&task->reason, row) && !ended;
     if (changed)
         tell(model, (struct model_change){MODEL_TASK, task->job->workflow, task->job, task, NULL});
     cJSON_ArrayForEach (step, tn_json_get(row, "steps"))
@@ -314,7 +316,7 @@ static void update_job(struct model *model, struct model_workflow *workflow, con
     take(&job->name, row, "name");
     take_time(&job->started, row, "started");
     take_time(&job->ended, row, "ended");
-    changed = take_reason(&job->reason, row);
+    changed = take_reason(&job->reason, row) && !model_state_ended(job->state);
     /* What happened in a job is told before the job's end. */
     cJSON_ArrayForEach (task, tn_json_get(row, "tasks"))
         update_task(model, job, task);
@@ -364,6 +366,9 @@ int model_snapshot(struct model *model, const cJSON *body, struct tn_err *err)
     if (strcmp(tn_json_string(pipeline, "id", ""), model->id) != 0)
         return tn_err_set(err, TN_ERR_PROTOCOL, "the scheduler's snapshot is of pipeline %s, asked was %s",
                           tn_json_string(pipeline, "id", "(none)"), model->id);
+    /* An answer that was overtaken by events would take jobs back to states that they have left. */
+    if (model->known && tn_json_u64(body, "sequence", UINT64_MAX) < model->sequence)
+        return 0;
     cJSON_ArrayForEach (workflow, tn_json_get(body, "workflows"))
         update_workflow(model, workflow);
     update_pipeline(model, pipeline);

@@ -111,6 +111,10 @@ static void follows_events(void)
         event(&model, "{\"sequence\":\"15\",\"event\":\"task\",\"pipeline\":\"q\",\"id\":\"99\",\"state\":\"failed\"}"),
         MODEL_STALE);
     CHECK_INT(model.sequence, 15);
+    /* A snapshot that events have overtaken takes nothing back. */
+    CHECK_INT(snapshot(&model, SNAPSHOT, &err), 0);
+    CHECK_STR(take_told(), "");
+    CHECK_INT(model.sequence, 15);
     /* The next attempt begins without steps; a word about the former one is not taken. */
     CHECK_INT(event(&model, "{\"sequence\":\"16\",\"event\":\"task\",\"pipeline\":\"p\",\"id\":\"99\",\"job_id\":\"j\","
                             "\"state\":\"queued\",\"attempt\":2}"),
