@@ -46,6 +46,22 @@ static bool must_wait(const struct narrator *narrator, const struct model_change
     return false;
 }
 
+/* A change names a row of the model and is told with the state that the row has then: two that wait for the same row
+ * would tell its last state twice. */
+static void drop_held(struct narrator *narrator, const struct model_change *change)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < narrator->count; i++) {
+        const struct model_change *held = &narrator->held[i];
+
+        if (held->what != change->what || held->workflow != change->workflow || held->job != change->job ||
+            held->task != change->task || held->step != change->step)
+            narrator->held[kept++] = *held;
+    }
+    narrator->count = kept;
+}
+
 void narrate_change(struct narrator *narrator, const struct model_change *change)
 {
     struct model_change *held;
@@ -54,6 +70,7 @@ void narrate_change(struct narrator *narrator, const struct model_change *change
         view_change(narrator->view, change);
         return;
     }
+    drop_held(narrator, change);
     held = reallocarray(narrator->held, narrator->count + 1, sizeof(*held));
     if (held == NULL)
         tn_fatal(3, "out of memory: changes that wait for output");
