@@ -242,7 +242,9 @@ void tn_peer_reconnect(struct tn_peer *peer)
 
 void tn_peer_note_life(struct tn_peer *peer, uint32_t life)
 {
-    if (peer->remote_life != 0 && life != peer->remote_life)
+    bool is_new = peer->remote_life != 0 ? life != peer->remote_life : may_reconnect(peer);
+
+    if (is_new)
         tn_peer_reconnect(peer);
     else
         tn_peer_kick(peer, peer->config.remote);
