@@ -225,6 +225,7 @@ void folders_close(struct folders *folders)
     free(folders->store);
     free(folders->state);
     free(folders->run);
+    free(folders->settings);
     free(folders->name);
     memset(folders, 0, sizeof(*folders));
     folders->run_lock = folders->state_lock = -1;

@@ -11,6 +11,7 @@ struct folders {
     char *store;
     char *state; /* of this run */
     char *run;
+    char *settings; /* folder of the services' settings; NULL: all as by default */
     char *name; /* "20260102T030405Z-1a2b": the state folder's last part, and the installation's id */
     bool keep_state;
     int state_lock; /* held as long as the run lasts */

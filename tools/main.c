@@ -17,6 +17,7 @@ static const struct command {
 } commands[] = {
     {"run", command_run, "run the project's workflows on this host"},
     {"config", command_config, "validate a config, or print it with everything expanded"},
+    {"settings", command_settings, "check this host's settings, and print them"},
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };

@@ -16,6 +16,7 @@ enum {
     OPTION_CONTEXT,
     OPTION_EXECUTOR,
     OPTION_JSON,
+    OPTION_SETTINGS,
 };
 
 /* Splits "NAME=VALUE" where the name is any text but empty. */
@@ -114,6 +115,9 @@ static int take(struct options *options, int option, char **argv, const char *co
         return take_context(options, optarg, err);
     case OPTION_EXECUTOR:
         return take_executor(options, optarg, err);
+    case OPTION_SETTINGS:
+        options->settings = optarg;
+        return 0;
     case OPTION_JSON:
         options->json = true;
         return 0;
@@ -146,6 +150,7 @@ int options_run(struct options *options, int argc, char **argv, struct tn_err *e
                                           {"env-file", required_argument, NULL, OPTION_ENV_FILE},
                                           {"context", required_argument, NULL, OPTION_CONTEXT},
                                           {"executor", required_argument, NULL, OPTION_EXECUTOR},
+                                          {"settings", required_argument, NULL, OPTION_SETTINGS},
                                           {"json", no_argument, NULL, OPTION_JSON},
                                           {"directory", required_argument, NULL, 'C'},
                                           {"help", no_argument, NULL, 'h'},

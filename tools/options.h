@@ -14,6 +14,7 @@ struct options {
     const char *config; /* -c, or the operand of `config`; NULL: looked for */
     const char *workflow;
     const char *job;
+    const char *settings; /* tenon.yaml; NULL: looked for */
     struct pairs parameters;
     struct pairs environment;
     struct pairs executors; /* kind → kind */

@@ -12,6 +12,7 @@
 #include "tools/narrate.h"
 #include "tools/run_help.h"
 #include "tools/session.h"
+#include "tools/settings.h"
 #include "tools/summary.h"
 #include "tools/upload.h"
 #include "tools/view_ops.h"
@@ -37,6 +38,7 @@ struct run {
     struct options options;
     struct project project;
     struct config_text config;
+    cJSON *settings; /* owned; NULL: all as by default */
     struct folders folders;
     struct event_base *base;
     struct session session;
@@ -457,7 +459,9 @@ static void with_signals(struct run *run)
         if (events[i] == NULL || event_add(events[i], NULL) != 0)
             tn_fatal(EXIT_INSTALLATION, "cannot watch signals");
     }
-    if (folders_make(&run->folders, true, &err) != 0) {
+    if (folders_make(&run->folders, true, &err) != 0 ||
+        (run->settings != NULL &&
+         settings_hand_over(run->settings, run->folders.run, &run->folders.settings, &err) != 0)) {
         fprintf(stderr, "tenon: %s\n", err.text);
         run->exit_code = EXIT_INSTALLATION;
     } else {
@@ -478,7 +482,8 @@ static void run_project(struct run *run)
         fprintf(stderr, "tenon: -C %s: %s\n", run->options.folder, strerror(errno));
         run->exit_code = EXIT_USAGE;
     } else if (project_find(&run->project, ".", &err) != 0 ||
-               config_read(&run->config, &run->options, &run->project, ".", &err) != 0) {
+               config_read(&run->config, &run->options, &run->project, ".", &err) != 0 ||
+               settings_load(run->options.settings, run->options.json, &run->settings, NULL, &err) != 0) {
         fprintf(stderr, "tenon: %s\n", err.text);
         run->exit_code = EXIT_USAGE;
     } else {
@@ -486,6 +491,7 @@ static void run_project(struct run *run)
             tn_warn("git is not installed: branch and revision are unknown, and jobs get ignored files, too");
         with_signals(run);
     }
+    cJSON_Delete(run->settings);
     config_free(&run->config);
     project_free(&run->project);
 }

@@ -24,6 +24,8 @@ static const char run_help[] =
     "\n"
     "Where:\n"
     "      --executor docker=machine   runs Docker jobs as machine jobs: on this host, without a container\n"
+    "      --settings FILE             settings of this host instead of ~/.config/tenon/tenon.yaml or\n"
+    "                              /etc/tenon/tenon.yaml; tenon.yaml(5) tells what they are\n"
     "\n"
     "Output:\n"
     "      --json                one JSON object a line; the last is the summary\n"

@@ -109,7 +109,7 @@ static int start_process(struct session *session, const struct folders *folders,
     rc = spawn(session, program,
                (char *const[]){"tenond", "--state", folders->state, "--store", folders->store, "--run", folders->run,
                                "--root", root, "--private", "--ready-fd", "3", "--life-fd", "4", "--installation",
-                               folders->name, NULL},
+                               folders->name, folders->settings != NULL ? "--settings" : NULL, folders->settings, NULL},
                ready[1], life[0], err);
     close(ready[1]);
     close(life[0]);

@@ -1,9 +1,8 @@
 #include "core/compiler/fields.h"
 
 #include "core/compiler/limits.h"
+#include "core/lib/units.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define MOST_FIELDS 24
@@ -16,45 +15,17 @@ static bool wrong_type(struct compiler *c, const struct view *value, const char 
     return false;
 }
 
-/* Seconds of a duration: decimal and unit, as in 90s, 10m, 1.25h, 1h30m. */
-static bool parse_duration(const char *text, double *seconds)
-{
-    double total = 0;
-
-    if (*text == '\0')
-        return false;
-    while (*text != '\0') {
-        size_t digits = strspn(text, "0123456789.");
-        char *end;
-        double number;
-        double unit;
-
-        if (digits == 0 || digits > 12 || strspn(text, ".") == digits)
-            return false;
-        number = strtod(text, &end);
-        if (end != text + digits)
-            return false;
-        unit = *end == 's' ? 1 : *end == 'm' ? 60 : *end == 'h' ? 3600 : 0;
-        if (unit == 0)
-            return false;
-        total += number * unit;
-        text = end + 1;
-    }
-    if (!(total > 0) || total > 3600.0 * 24 * 365)
-        return false;
-    *seconds = round(total * 1000) / 1000;
-    return true;
-}
-
 static bool read_duration(struct compiler *c, const struct view *value, const char *what, const struct field *field,
                           cJSON *out)
 {
     double seconds;
 
-    if (value->kind != VIEW_SCALAR || !parse_duration(value->text, &seconds)) {
-        compiler__report(
-            c, value, &(struct report){.code = DIAG_BAD_DURATION, .expected = "a number with a unit: 30s, 10m, 1.25h"},
-            "`%s` of %s is %s, which is not a duration", field->name, what, view__describe(c, value));
+    if (value->kind != VIEW_SCALAR || !tn_units_duration(value->text, field->days, &seconds)) {
+        compiler__report(c, value,
+                         &(struct report){.code = DIAG_BAD_DURATION,
+                                          .expected = field->days ? "a number with a unit: 30m, 12h, 15d"
+                                                                  : "a number with a unit: 30s, 10m, 1.25h"},
+                         "`%s` of %s is %s, which is not a duration", field->name, what, view__describe(c, value));
         return false;
     }
     if (field->max > 0 && seconds > (double)field->max) {
@@ -64,6 +35,17 @@ static bool read_duration(struct compiler *c, const struct view *value, const ch
         return false;
     }
     cJSON_AddNumberToObject(out, field->name, seconds);
+    return true;
+}
+
+static bool read_size(struct compiler *c, const struct view *value, const char *what, const struct field *field,
+                      cJSON *out)
+{
+    double bytes;
+
+    if (value->kind != VIEW_SCALAR || !tn_units_size(value->text, &bytes))
+        return wrong_type(c, value, what, field->name, "a size: 512MB, 10GB, 1.5TB");
+    cJSON_AddNumberToObject(out, field->name, bytes);
     return true;
 }
 
@@ -226,6 +208,8 @@ bool fields__read_one(struct compiler *c, const struct view *value, const char *
         return read_int(c, value, what, field, out);
     case FIELD_DURATION:
         return read_duration(c, value, what, field, out);
+    case FIELD_SIZE:
+        return read_size(c, value, what, field, out);
     case FIELD_CHOICE:
         return read_choice(c, value, what, field, out);
     case FIELD_TEXTS:

@@ -9,6 +9,7 @@ enum field_kind {
     FIELD_BOOL,
     FIELD_INT,      /* within min..max */
     FIELD_DURATION, /* seconds, a number */
+    FIELD_SIZE,     /* bytes, a number */
     FIELD_CHOICE,   /* one of `choices` */
     FIELD_TEXTS,    /* a list of texts that is not empty; one text is a list of one */
     FIELD_ARGV,     /* a text (split at spaces, quotes kept together) or a list of texts */
@@ -21,6 +22,7 @@ struct field {
     const char *name;
     enum field_kind kind;
     bool required;
+    bool days; /* FIELD_DURATION: `d` is a unit, too */
     const char *fallback;       /* of FIELD_TEXT and FIELD_CHOICE */
     const char *const *choices; /* NULL-terminated */
     const char *later;          /* a choice that the language has, not here yet */

@@ -16,7 +16,7 @@ struct tn_kernel_config {
     const char *run_dir;
     const char *root; /* of the programs: ROOT/core/…, ROOT/executors/… */
     const char *installation;
-    const char *config_file; /* "" without one */
+    const char *settings_dir; /* "" without one */
     const char *log_path;    /* "" when logs go to standard error */
     bool is_private;         /* ends with its caller; removes its run folder; ends when a core process has failed */
     int log_fd;

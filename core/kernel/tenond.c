@@ -26,7 +26,7 @@ enum {
     OPTION_READY_FD,
     OPTION_LIFE_FD,
     OPTION_INSTALLATION,
-    OPTION_CONFIG,
+    OPTION_SETTINGS,
     RUN_PATH_MAX = 78, /* a socket's path below it needs 22 bytes more, and may have 100 */
 };
 
@@ -39,7 +39,7 @@ static const struct argp_option options[] = {
     {"ready-fd", OPTION_READY_FD, "N", 0, "write one JSON line to this descriptor when all is up", 0},
     {"life-fd", OPTION_LIFE_FD, "N", 0, "stop when this descriptor reaches its end of file", 0},
     {"installation", OPTION_INSTALLATION, "ID", 0, "label of environments; default: a random one", 0},
-    {"config", OPTION_CONFIG, "FILE", 0, "tenon.yaml", 0},
+    {"settings", OPTION_SETTINGS, "DIR", 0, "folder with a file ROLE.json of settings for each service", 0},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
@@ -83,8 +83,8 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case OPTION_INSTALLATION:
         config->installation = value;
         return 0;
-    case OPTION_CONFIG:
-        config->config_file = value;
+    case OPTION_SETTINGS:
+        config->settings_dir = value;
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "\"%s\": no argument is expected", value);
@@ -171,7 +171,7 @@ int main(int argc, char **argv)
     static const struct argp argp = {
         options, parse_option, NULL, "Starts and watches the processes of a Tenon installation.", NULL, NULL, NULL};
     struct tn_kernel_config config = {
-        .config_file = "", .log_path = "", .log_fd = STDERR_FILENO, .ready_fd = -1, .life_fd = -1};
+        .settings_dir = "", .log_path = "", .log_fd = STDERR_FILENO, .ready_fd = -1, .life_fd = -1};
     auto_free char *state_dir = NULL;
     auto_free char *store_dir = NULL;
     auto_free char *run_dir = NULL;

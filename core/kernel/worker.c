@@ -54,7 +54,7 @@ static void make_environment(const struct tn_worker *worker, const struct tn_ker
     add(out, "TENON_STORE", config->store_dir);
     add(out, "TENON_INSTALLATION", config->installation);
     add(out, "TENON_PRIVATE", config->is_private ? "1" : "0");
-    add(out, "TENON_CONFIG", config->config_file);
+    add(out, "TENON_SETTINGS", config->settings_dir);
 }
 
 pid_t tn_worker_spawn(const struct tn_worker *worker, const struct tn_kernel_config *config, int pass_fd,

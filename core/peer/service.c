@@ -1,7 +1,10 @@
 #include "core/peer/service.h"
+#include "core/lib/buf.h"
+#include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
+#include "core/lib/settings.h"
 #include "transports/ipc/ipc.h"
 
 #include <errno.h>
@@ -9,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEARTBEAT_S = 3, STOP_MS = 20 };
+enum { HEARTBEAT_S = 3, STOP_MS = 20, SETTINGS_BYTES = 1024 * 1024 };
 
 static const char *need(const char *name, struct tn_err *err)
 {
@@ -31,6 +34,27 @@ static int need_number(const char *name, unsigned long max, unsigned long *out, 
     *out = strtoul(text, &end, 10);
     if (errno != 0 || *end != '\0' || end == text || *out > max)
         return tn_err_set(err, TN_ERR_USAGE, "%s is \"%s\", expected a number up to %lu", name, text, max);
+    return 0;
+}
+
+/* Read before the process confines itself. */
+static int read_settings(struct tn_service *service, const char *role, struct tn_err *err)
+{
+    const char *folder = getenv("TENON_SETTINGS");
+    auto_free char *path = tn_fs_path("%s/%s.json", folder != NULL ? folder : "", role);
+    auto_buf struct tn_buf text = TN_BUF_INIT;
+    unsigned receiver = tn_settings_receiver(role);
+
+    if (receiver != 0 && folder != NULL && folder[0] != '\0') {
+        if (tn_fs_read(path, SETTINGS_BYTES, &text, err) != 0)
+            return tn_err_wrap(err, "settings");
+        service->settings = tn_json_parse(text.data, text.len, path, err);
+        if (service->settings == NULL)
+            return -1;
+    } else {
+        service->settings = cJSON_CreateObject();
+    }
+    tn_settings_fill(service->settings, receiver);
     return 0;
 }
 
@@ -68,6 +92,8 @@ int tn_service_init(struct tn_service *service, const char *role, struct tn_err 
         return -1;
     service->address = (uint16_t)address;
     service->life = (uint32_t)life;
+    if (read_settings(service, role, err) != 0)
+        return -1;
     service->is_private = is_private != NULL && strcmp(is_private, "1") == 0;
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole foreground group; tenond says when to stop */
@@ -157,6 +183,7 @@ void tn_service_close(struct tn_service *service)
         event_free(service->term);
     if (service->base != NULL)
         event_base_free(service->base);
+    cJSON_Delete(service->settings);
 }
 
 char *tn_service_data_url(const char *data_dir, uint16_t address, uint32_t life)

@@ -10,11 +10,13 @@
  * folder: sockets, private folders; lost at reboot TENON_STATE         state folder of this installation (or of this
  * run): ledger, logs, artifacts, checkpoints TENON_STORE         store folder: caches, counters; shared by the runs of
  * a user TENON_INSTALLATION  id that labels environments TENON_PRIVATE       "1" for `tenon run`: nothing outlives it
- *   TENON_CONFIG        path of tenon.yaml or empty */
+ *   TENON_SETTINGS      folder with a file ROLE.json of settings for each service, or empty: all as by default */
 #ifndef TN_SERVICE_H
 #define TN_SERVICE_H
 
 #include "core/peer/peer.h"
+
+#include <cjson/cJSON.h>
 
 struct tn_service {
     struct event_base *base; /* owned */
@@ -28,6 +30,7 @@ struct tn_service {
     const char *store_dir;
     const char *installation;
     bool is_private;
+    cJSON *settings; /* owned; what this role gets of the settings (core/lib/settings.h), defaults filled in */
     void (*on_stop)(void *arg); /* called once at SIGTERM; NULL: the loop ends at once */
     void *arg;
     struct event *term;      /* owned */

@@ -224,7 +224,6 @@ static void launch(struct bench *t)
         setenv("TENON_STORE", store, 1);
         setenv("TENON_INSTALLATION", "test", 1);
         setenv("TENON_PRIVATE", "1", 1);
-        setenv("TENON_CONFIG", "", 1);
         execl(t->program, t->program, NULL);
         _exit(127);
     }
