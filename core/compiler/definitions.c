@@ -91,7 +91,7 @@ static void check_top_key(struct compiler *c, const struct pair *pair)
 }
 
 /* A key that stands twice is a warning; where it defines something, one definition would be lost: an error. */
-static void report_duplicates(struct compiler *c, const struct yaml_tree *tree)
+void definitions__report_duplicates(struct compiler *c, const struct yaml_tree *tree)
 {
     static const char *const owners[] = {"jobs", "commands", "executors", "workflows", "parameters"};
 
@@ -125,7 +125,7 @@ bool definitions__check_top(struct compiler *c, const struct yaml_tree *tree)
                          "a config must be a map, but is %s", view__describe(c, &c->root));
         return false;
     }
-    report_duplicates(c, tree);
+    definitions__report_duplicates(c, tree);
     if (!check_version(c))
         return false;
     c->has_orbs = yaml__find(c->root.node, "orbs") != NULL;

@@ -7,6 +7,9 @@
 /* Checks the version and the top level's keys. Returns false if there is nothing more to look at. */
 bool definitions__check_top(struct compiler *c, const struct yaml_tree *tree);
 
+/* Reports the keys that stand twice in one map. */
+void definitions__report_duplicates(struct compiler *c, const struct yaml_tree *tree);
+
 /* Reads the definitions and their parameters. */
 void definitions__load(struct compiler *c);
 

@@ -1,5 +1,6 @@
 #include "core/compiler/settings.h"
 
+#include "core/compiler/definitions.h"
 #include "core/compiler/fields.h"
 #include "core/compiler/view.h"
 #include "core/lib/settings.h"
@@ -204,6 +205,22 @@ static bool read_map(struct reader *reader, const struct view *map, const char *
     return (c->faults > faults || check_presence(reader, map, path, &keys)) && good;
 }
 
+/* A file in which all is commented out is one in which nothing is said. */
+static bool says_nothing(const char *text, size_t len)
+{
+    bool comment = false;
+
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] == '#')
+            comment = true;
+        else if (text[i] == '\n')
+            comment = false;
+        else if (!comment && strchr(" \t\r", text[i]) == NULL)
+            return false;
+    }
+    return true;
+}
+
 cJSON *tn_settings_compile(const char *text, size_t len, const char *file, const char *home)
 {
     static const struct tn_compile_options none = {0};
@@ -216,10 +233,11 @@ cJSON *tn_settings_compile(const char *text, size_t len, const char *file, const
     cJSON *result = cJSON_CreateObject();
     cJSON *settings = cJSON_CreateObject();
 
-    if (source__scan(&source, &arena, &diags, text, len)) {
+    if (!says_nothing(text, len) && source__scan(&source, &arena, &diags, text, len)) {
         yaml__compose(&tree, &source, &diags);
         if (tree.root != NULL) {
             c.root = view__of(&c, tree.root, &c.top);
+            definitions__report_duplicates(&c, &tree);
             read_map(&reader, &c.root, "", settings);
         }
     }

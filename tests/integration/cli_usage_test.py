@@ -10,12 +10,12 @@ from tenon import check, check_equal, check_in
 folder = tempfile.mkdtemp()
 
 result = tenon.run(["--help"], folder).expect(0)
-for word in ("run", "config"):
+for word in ("run", "config", "settings"):
     check_in(word, result.out, "help names every command")
 check_equal(result.err, "", "help writes nothing to stderr")
 
 result = tenon.run(["run", "--help"], folder).expect(0)
-for word in ("--workflow", "--job", "--env", "--env-file", "--context", "--param", "--executor", "--json"):
+for word in ("--workflow", "--job", "--env", "--env-file", "--context", "--param", "--executor", "--settings", "--json"):
     check_in(word, result.out, "help of run names every option")
 
 check_in("0.", tenon.run(["--version"], folder).expect(0).out, "version")
