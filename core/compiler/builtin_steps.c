@@ -18,8 +18,8 @@ static const struct field run_fields[] = {
     {.name = "working_directory", .kind = FIELD_TEXT},
     {.name = "no_output_timeout", .kind = FIELD_DURATION},
     {.name = "when", .kind = FIELD_CHOICE, .choices = when_choices},
-    {.name = "max_auto_reruns", .kind = FIELD_REFUSED},
-    {.name = "auto_rerun_delay", .kind = FIELD_REFUSED},
+    {.name = "max_auto_reruns", .kind = FIELD_INT, .min = 1, .max = 5},
+    {.name = "auto_rerun_delay", .kind = FIELD_DURATION, .max = 600},
 };
 static const struct field checkout_fields[] = {
     {.name = "name", .kind = FIELD_TEXT},
@@ -59,6 +59,7 @@ static const struct field result_fields[] = {
 static const struct field docker_fields[] = {
     {.name = "name", .kind = FIELD_TEXT},
     {.name = "docker_layer_caching", .kind = FIELD_BOOL},
+    {.name = "prefer_same_region", .kind = FIELD_BOOL},
     {.name = "version", .kind = FIELD_TEXT},
 };
 static const struct field ssh_fields[] = {
@@ -83,6 +84,7 @@ static bool finish_docker(struct compiler *c, const struct view *item, cJSON *st
 
 static const struct builtin_step builtins[] = {
     {"run", run_fields, COUNT(run_fields), NULL, "on_success", false, finish_run},
+    {"deploy", run_fields, COUNT(run_fields), NULL, "on_success", false, finish_run},
     {"checkout", checkout_fields, COUNT(checkout_fields), "Checkout code", "on_success", true, NULL},
     {"save_cache", save_cache_fields, COUNT(save_cache_fields), "Saving cache", "on_success", false, finish_save_cache},
     {"restore_cache", restore_cache_fields, COUNT(restore_cache_fields), "Restoring cache", "on_success", false,
@@ -133,6 +135,41 @@ static bool blank(const char *text)
     return text[strspn(text, " \t\r\n")] == '\0';
 }
 
+/* `deploy` is an old name of `run`. */
+static bool is_run(const struct builtin_step *step)
+{
+    return strcmp(step->name, "run") == 0 || strcmp(step->name, "deploy") == 0;
+}
+
+/* A step is run again only in the foreground, and a delay needs something that it delays. */
+static bool check_reruns(struct compiler *c, const struct view *item, const cJSON *step)
+{
+    struct view delay;
+
+    if (item->kind != VIEW_MAP)
+        return true;
+    delay = view__get(c, item, "auto_rerun_delay");
+    if (delay.kind == VIEW_SCALAR && strchr(delay.text, 'h') != NULL) {
+        compiler__report(c, &delay,
+                         &(struct report){.code = DIAG_BAD_DURATION, .expected = "seconds or minutes: 10s, 2m"},
+                         "`auto_rerun_delay` of the run step is in hours");
+        return false;
+    }
+    if (delay.kind != VIEW_NONE && view__get(c, item, "max_auto_reruns").kind == VIEW_NONE) {
+        compiler__report(c, &delay, &(struct report){.code = DIAG_MISSING_KEY, .hint = "add `max_auto_reruns: 1`"},
+                         "`auto_rerun_delay` of the run step delays nothing without `max_auto_reruns`");
+        return false;
+    }
+    if (cJSON_HasObjectItem(step, "max_auto_reruns") && cJSON_IsTrue(cJSON_GetObjectItem(step, "background"))) {
+        struct view reruns = view__get(c, item, "max_auto_reruns");
+
+        compiler__report(c, &reruns, &(struct report){.code = DIAG_BAD_VALUE},
+                         "a run step in the background cannot have `max_auto_reruns`");
+        return false;
+    }
+    return true;
+}
+
 static bool finish_run(struct compiler *c, const struct view *item, cJSON *step)
 {
     const char *command = text_of(step, "command");
@@ -143,6 +180,8 @@ static bool finish_run(struct compiler *c, const struct view *item, cJSON *step)
                          "the run step's command is empty");
         return false;
     }
+    if (!check_reruns(c, item, step))
+        return false;
     if (!cJSON_HasObjectItem(step, "environment"))
         cJSON_AddArrayToObject(step, "environment");
     if (!cJSON_HasObjectItem(step, "background"))
@@ -204,26 +243,25 @@ static bool read_value(struct compiler *c, const struct builtin_step *step, cons
 
     if (value->kind == VIEW_UNKNOWN)
         return false;
-    if (strcmp(step->name, "run") == 0 && value->kind == VIEW_SCALAR && value->type != SCALAR_NULL) {
+    if (is_run(step) && value->kind == VIEW_SCALAR && value->type != SCALAR_NULL) {
         cJSON_AddStringToObject(out, "command", value->text);
         return true;
     }
     if (view__is_null(value)) {
         if (step->bare)
             return true;
-        compiler__report(
-            c, item,
-            &(struct report){.code = strcmp(step->name, "run") == 0 ? DIAG_EMPTY_COMMAND : DIAG_MISSING_KEY,
-                             .hint = "check the indentation: its keys stand deeper than its name"},
-            "%s is empty", what);
+        compiler__report(c, item,
+                         &(struct report){.code = is_run(step) ? DIAG_EMPTY_COMMAND : DIAG_MISSING_KEY,
+                                          .hint = "check the indentation: its keys stand deeper than its name"},
+                         "%s is empty", what);
         return false;
     }
-    if (strcmp(step->name, "run") == 0 && value->kind == VIEW_MAP && yaml__find(value->node, "command") == NULL) {
+    if (is_run(step) && value->kind == VIEW_MAP && yaml__find(value->node, "command") == NULL) {
         size_t faults = c->faults;
 
         fields__read(c, value, what, step->fields, step->field_count, out);
         if (c->faults == faults)
-            compiler__report(c, item, &(struct report){.code = DIAG_MISSING_KEY}, "the run step has no `command`");
+            compiler__report(c, item, &(struct report){.code = DIAG_MISSING_KEY}, "%s has no `command`", what);
         return false;
     }
     return fields__read(c, value, what, step->fields, step->field_count, out);
@@ -234,7 +272,10 @@ void builtin_steps__add(struct compiler *c, const struct builtin_step *step, con
 {
     cJSON *object = cJSON_CreateObject();
 
-    cJSON_AddStringToObject(object, "type", step->name);
+    if (strcmp(step->name, "deploy") == 0)
+        compiler__report(c, item, &(struct report){.code = DIAG_DEPRECATED, .hint = "write `run` instead"},
+                         "the step `deploy` is deprecated; it does what `run` does, in every parallel task");
+    cJSON_AddStringToObject(object, "type", is_run(step) ? "run" : step->name);
     if (!read_value(c, step, item, value, object) ||
         (step->finish != NULL && !step->finish(c, value->kind == VIEW_NONE ? item : value, object))) {
         cJSON_Delete(object);

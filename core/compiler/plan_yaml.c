@@ -88,6 +88,8 @@ static cJSON *make_step(const cJSON *step)
     copy_env(step, body);
     if (get(step, "no_output_timeout") != NULL && get(step, "no_output_timeout")->valuedouble != 600)
         add_seconds(step, body, "no_output_timeout");
+    copy_same(step, body, (const char *const[]){"max_auto_reruns", "prefer_same_region"}, 2);
+    add_seconds(step, body, "auto_rerun_delay");
     if (has_when && strcmp(text_of(step, "when"), "on_success") != 0)
         copy(step, "when", body, "when");
     if (body->child != NULL)
