@@ -1,15 +1,17 @@
 #include "core/lib/fs.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/log.h"
+#include "core/lib/remove.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { NAME_BYTES = 100, REMOVE_DEPTH_MAX = 2000 };
+enum { NAME_BYTES = 100 };
 
 char *tn_fs_path(const char *fmt, ...)
 {
@@ -38,65 +40,13 @@ int tn_fs_make_dirs(const char *path, mode_t mode, struct tn_err *err)
     }
 }
 
-/* Removes what is in the folder `dir_fd` (consumed). Descriptor-relative, so a renamed or swapped folder cannot lead
- * out of the tree. Returns the first errno, 0 if all went. */
-static int remove_entries(int dir_fd, unsigned depth)
-{
-    auto_dir DIR *dir = NULL;
-    struct dirent *entry;
-    int first = 0;
-
-    if (depth > REMOVE_DEPTH_MAX) {
-        close(dir_fd);
-        return ELOOP;
-    }
-    if (fchmod(dir_fd, 0700) != 0 && errno != EPERM)
-        first = errno;
-    dir = fdopendir(dir_fd);
-    if (dir == NULL) {
-        close(dir_fd);
-        return errno;
-    }
-    while ((entry = readdir(dir)) != NULL) {
-        int child;
-        int failed = 0;
-
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        if (unlinkat(dirfd(dir), entry->d_name, 0) == 0 || errno == ENOENT)
-            continue;
-        if (errno != EISDIR && errno != EPERM) {
-            first = first != 0 ? first : errno;
-            continue;
-        }
-        if (faccessat(dirfd(dir), entry->d_name, R_OK | X_OK, AT_SYMLINK_NOFOLLOW) != 0 &&
-            fchmodat(dirfd(dir), entry->d_name, 0700, 0) != 0)
-            first = first != 0 ? first : errno;
-        child = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        failed = child >= 0 ? remove_entries(child, depth + 1) : errno;
-        if (unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR) != 0 && errno != ENOENT && failed == 0)
-            failed = errno;
-        first = first != 0 ? first : failed;
-    }
-    return first;
-}
-
 int tn_fs_remove_tree(const char *path, struct tn_err *err)
 {
-    int fd;
-    int failed;
+    struct tn_removal *removal = tn_removal_begin(path);
 
-    if (unlink(path) == 0 || errno == ENOENT)
-        return 0;
-    fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 && errno == EACCES && chmod(path, 0700) == 0)
-        fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return tn_err_sys(err, errno, "cannot remove %s", path);
-    failed = remove_entries(fd, 0);
-    if (rmdir(path) != 0 && errno != ENOENT)
-        return tn_err_sys(err, failed != 0 ? failed : errno, "cannot remove %s", path);
-    return 0;
+    while (tn_removal_step(removal, SIZE_MAX))
+        continue;
+    return tn_removal_end(removal, err);
 }
 
 int tn_fs_read(const char *path, size_t limit, struct tn_buf *out, struct tn_err *err)

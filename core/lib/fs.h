@@ -10,8 +10,8 @@
 
 /* Makes a folder and what is missing above it, each with `mode`. An existing folder is no error. */
 int tn_fs_make_dirs(const char *path, mode_t mode, struct tn_err *err) TN_MUST_CHECK;
-/* Removes a file or a whole tree without following a symbolic link; read-only folders are made writable on the way.
- * A path that does not exist is no error. Goes on after a failure and reports the first. */
+/* Removes a file or a whole tree at once (core/lib/remove.h, which also does it in slices). A path that does not exist
+ * is no error. Goes on after a failure and reports the first. */
 int tn_fs_remove_tree(const char *path, struct tn_err *err) TN_MUST_CHECK;
 /* Reads a whole file of at most `limit` bytes into `out`. TN_ERR_LIMIT names both sizes. */
 int tn_fs_read(const char *path, size_t limit, struct tn_buf *out, struct tn_err *err) TN_MUST_CHECK;
