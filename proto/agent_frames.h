@@ -103,6 +103,7 @@ enum tn_agent_exit_flag {
     TN_AGENT_PIPE_HELD = 2, /* a process left behind still holds the output pipe; what it writes is dropped */
     TN_AGENT_MISSING = 4,   /* TREE_GET: at least one path matched nothing */
     TN_AGENT_ENDING = 8, /* the agent itself was told to end (SIGTERM): the environment goes away under the command */
+    TN_AGENT_OOM = 16,   /* it did not end well, and meanwhile the kernel killed a process of the environment for memory */
 };
 
 enum tn_agent_warning {

@@ -1,6 +1,7 @@
 #include "executors/agent/channel.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/log.h"
+#include "executors/agent/oom.h"
 #include "executors/agent/procs.h"
 #include "executors/agent/side.h"
 #include "executors/agent/spawn.h"
@@ -37,6 +38,7 @@ struct tn_channel {
     int error_code;
     bool no_spawn;
     bool missing;
+    unsigned long oom_kills;  /* of the whole environment, when it began */
     bool ended;               /* the executor wants its end: nothing of its tree outlives its first process */
     char halt[PATH_MAX + 32]; /* "TENON_HALT_FILE=path" */
 };
@@ -145,6 +147,7 @@ static void start_channel(struct tn_channels *channels, const struct tn_agent_pa
     if (channel == NULL)
         tn_fatal(3, "out of memory for a channel");
     channel->number = packet->channel;
+    channel->oom_kills = tn_oom_count();
     channel->process = (struct tn_spawned){-1, -1, -1, -1};
     snprintf(channel->halt, sizeof(channel->halt), "TENON_HALT_FILE=%s%u", channels->halt_prefix,
              (unsigned)packet->channel);
@@ -455,6 +458,8 @@ static void end_channel(struct tn_channels *channels, struct tn_channel *channel
         end.flags |= TN_AGENT_MISSING;
     if (channels->ending)
         end.flags |= TN_AGENT_ENDING;
+    if ((end.kind != TN_AGENT_EXITED || end.code != 0) && tn_oom_count() > channel->oom_kills)
+        end.flags |= TN_AGENT_OOM;
     tn_stream_exit(channels->stream, channel->number, &end);
 }
 

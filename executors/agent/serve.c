@@ -1,6 +1,7 @@
 #include "executors/agent/serve.h"
 #include "core/lib/log.h"
 #include "executors/agent/facts.h"
+#include "executors/agent/oom.h"
 #include "executors/agent/private_tmp.h"
 #include "executors/agent/procs.h"
 #include "executors/agent/uplink.h"
@@ -246,6 +247,7 @@ static int open_agent(struct agent *agent, struct tn_err *err)
     if (agent->signals < 0)
         return tn_err_sys(err, errno, "cannot receive signals");
     tn_facts_collect(&agent->facts, agent->dir, agent->bin);
+    tn_oom_find();
     agent->channels.stream = &agent->stream;
     agent->channels.halt_prefix = agent->halt_prefix;
     agent->uplinks.stream = &agent->stream;

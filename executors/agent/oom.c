@@ -1,0 +1,116 @@
+#include "executors/agent/oom.h"
+#include "core/lib/cleanup.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LINE_MAX_BYTES 8192
+
+static char counter[PATH_MAX]; /* "": there is none */
+
+/* True if the comma-separated list has this word. */
+static bool has_word(const char *list, const char *word)
+{
+    size_t len = strlen(word);
+
+    for (const char *at = list; (at = strstr(at, word)) != NULL; at += len)
+        if ((at == list || at[-1] == ',') && (at[len] == ',' || at[len] == '\0'))
+            return true;
+    return false;
+}
+
+/* The agent's group in version 1's memory hierarchy, or (v2) in the unified one: /proc/self/cgroup has lines
+ * "ID:CONTROLLERS:PATH". */
+static bool find_group(bool v2, char *group, size_t size)
+{
+    auto_file FILE *file = fopen("/proc/self/cgroup", "re");
+    char line[LINE_MAX_BYTES];
+
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        char *rest = line;
+        const char *id = strsep(&rest, ":");
+        const char *controllers = strsep(&rest, ":");
+
+        if (rest == NULL || (v2 ? strcmp(id, "0") != 0 || controllers[0] != '\0' : !has_word(controllers, "memory")))
+            continue;
+        rest[strcspn(rest, "\n")] = '\0';
+        snprintf(group, size, "%s", rest);
+        return true;
+    }
+    return false;
+}
+
+/* A container sees its own group at the mount point although /proc/self/cgroup names the path on the host: what the
+ * mount shows as its root is cut off. */
+static bool try_mount(const char *root, const char *point, const char *group, bool v2)
+{
+    size_t len = strcmp(root, "/") == 0 ? 0 : strlen(root);
+
+    if (strncmp(group, root, len) != 0 || (group[len] != '/' && group[len] != '\0'))
+        return false;
+    group += len;
+    snprintf(counter, sizeof(counter), "%s%s%s", point, strcmp(group, "/") == 0 ? "" : group,
+             v2 ? "/memory.events" : "/memory.oom_control");
+    if (access(counter, R_OK) == 0)
+        return true;
+    counter[0] = '\0';
+    return false;
+}
+
+/* Lines of mountinfo: ID PARENT DEVICE ROOT POINT OPTIONS ... - TYPE SOURCE SUPER-OPTIONS. */
+static bool find_counter(bool v2, const char *group)
+{
+    auto_file FILE *file = fopen("/proc/self/mountinfo", "re");
+    char line[LINE_MAX_BYTES];
+
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        char *tail = strstr(line, " - ");
+        char *rest = line;
+        const char *type;
+        const char *root;
+        const char *options;
+
+        if (tail == NULL)
+            continue;
+        *tail = '\0';
+        tail += 3;
+        tail[strcspn(tail, "\n")] = '\0';
+        type = strsep(&tail, " ");
+        options = tail != NULL ? strrchr(tail, ' ') : NULL;
+        if (options == NULL || strcmp(type, v2 ? "cgroup2" : "cgroup") != 0 ||
+            (!v2 && !has_word(options + 1, "memory")))
+            continue;
+        for (int i = 0; i < 3 && rest != NULL; i++)
+            strsep(&rest, " ");
+        root = strsep(&rest, " ");
+        if (rest != NULL && try_mount(root, strsep(&rest, " "), group, v2))
+            return true;
+    }
+    return false;
+}
+
+void tn_oom_find(void)
+{
+    char group[PATH_MAX];
+
+    counter[0] = '\0';
+    if (find_group(false, group, sizeof(group)) && find_counter(false, group))
+        return;
+    if (find_group(true, group, sizeof(group)))
+        (void)find_counter(true, group);
+}
+
+unsigned long tn_oom_count(void)
+{
+    auto_file FILE *file = counter[0] != '\0' ? fopen(counter, "re") : NULL;
+    char line[256];
+
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        if (strncmp(line, "oom_kill ", 9) == 0)
+            return strtoul(line + 9, NULL, 10);
+    return 0;
+}
