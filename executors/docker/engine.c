@@ -1,59 +1,15 @@
-#include "executors/docker/engine.h"
+#include "executors/docker/engine_internal.h"
 
-#include "core/lib/buf.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/log.h"
 #include "executors/docker/engine_error.h"
-#include "executors/docker/http.h"
 
 #include <openssl/crypto.h>
 #include <string.h>
-#include <sys/queue.h>
 
-#define API_MAJOR 1
 #define API_WANTED_MINOR 41 /* Docker 20.10, that of Debian 12 */
 #define API_OLDEST_MINOR 25 /* Docker 1.13: the first with mounts, NanoCpus and a bounded wait */
 #define NEGOTIATION_DEADLINE_MS 10000
-
-enum answer_kind { ANSWER_JSON, ANSWER_LINES, ANSWER_FRAMES };
-
-struct tn_engine_call {
-    TAILQ_ENTRY(tn_engine_call) link;
-    struct tn_engine *engine;  /* borrowed */
-    struct tn_http_call *http; /* NULL while it waits for the API version */
-    unsigned round;            /* of agreeing on the version, whose end it waits for */
-    bool unversioned;
-    bool paused;
-    bool decoding;     /* within a decoder, which may call the user */
-    bool cancelled;    /* by such a call: freed when the decoder is left */
-    bool gone_is_fine; /* 404 and "removal in progress" count as success */
-    const char *method;
-    struct tn_buf path; /* owned; without the version */
-    const char *content_type;
-    struct tn_buf body;      /* owned */
-    char *header;            /* owned */
-    struct tn_image_ref ref; /* of image requests: what advice names */
-    struct tn_engine_then then;
-
-    enum answer_kind kind;
-    struct tn_buf answer; /* owned; what is not streamed */
-    struct tn_docker_lines lines;
-    struct tn_docker_demux demux;
-    tn_docker_on_progress *on_progress;
-    tn_docker_bytes *on_bytes;
-    uint64_t max_bytes;
-    uint64_t n_bytes;
-    struct tn_err err; /* of the decoder */
-};
-
-struct tn_engine {
-    struct tn_http *http; /* owned */
-    char *address;        /* owned */
-    int minor;            /* of the API version that was agreed on; -1: not yet */
-    unsigned round;       /* counts the attempts to agree */
-    bool negotiating;
-    TAILQ_HEAD(, tn_engine_call) calls;
-};
 
 static void begin_call(struct tn_engine_call *call);
 
@@ -217,6 +173,19 @@ static int minor_of(const cJSON *version, const char *key)
     return end != text + 2 && *end == '\0' && minor >= 0 && minor < 10000 ? (int)minor : -1;
 }
 
+static bool is_podman(const cJSON *version)
+{
+    const cJSON *part;
+
+    cJSON_ArrayForEach (part, cJSON_GetObjectItemCaseSensitive(version, "Components")) {
+        const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(part, "Name"));
+
+        if (name != NULL && strcmp(name, "Podman Engine") == 0)
+            return true;
+    }
+    return false;
+}
+
 static int agree(struct tn_engine *engine, const cJSON *version, struct tn_err *err)
 {
     int newest = minor_of(version, "ApiVersion");
@@ -233,6 +202,7 @@ static int agree(struct tn_engine *engine, const cJSON *version, struct tn_err *
                           "the Docker Engine at %s speaks API 1.%d, and 1.%d (Docker 1.13) is needed: upgrade it",
                           engine->address, newest, API_OLDEST_MINOR);
     engine->minor = minor > oldest ? minor : oldest;
+    engine->podman = is_podman(version);
     return 0;
 }
 
@@ -270,7 +240,7 @@ static void on_version(int status, const cJSON *json, const struct tn_err *failu
 
 /* ---- the begin of a request ---- */
 
-static struct tn_engine_call *new_call(struct tn_engine *engine, const char *method, struct tn_engine_then then)
+struct tn_engine_call *tn_engine__new_call(struct tn_engine *engine, const char *method, struct tn_engine_then then)
 {
     struct tn_engine_call *call = calloc(1, sizeof(*call));
 
@@ -300,8 +270,10 @@ static void begin_call(struct tn_engine_call *call)
         .arg = call,
     };
 
-    if (!call->unversioned)
-        tn_buf_addf(&path, "/v%d.%d", API_MAJOR, call->engine->minor);
+    if (call->libpod)
+        tn_buf_adds(&path, "/v4.0.0/libpod");
+    else if (!call->unversioned)
+        tn_buf_addf(&path, "/v%d.%d", TN_ENGINE_API_MAJOR, call->engine->minor);
     tn_buf_adds(&path, call->path.data);
     request.path = path.data;
     call->http = tn_http_start(call->engine->http, &request);
@@ -309,8 +281,7 @@ static void begin_call(struct tn_engine_call *call)
         tn_http_pause(call->http, true);
 }
 
-/* Sends a request, or lets it wait until the API version is known. Returns it for the caller's return. */
-static struct tn_engine_call *submit(struct tn_engine_call *call)
+struct tn_engine_call *tn_engine__submit(struct tn_engine_call *call)
 {
     struct tn_engine *engine = call->engine;
 
@@ -323,85 +294,40 @@ static struct tn_engine_call *submit(struct tn_engine_call *call)
     return call;
 }
 
-/* Appends `text` percent-encoded; `keep` are characters that stay besides letters, digits and "-_.~". */
-static void add_encoded(struct tn_buf *path, const char *text, const char *keep)
-{
-    for (; *text != '\0'; text++) {
-        if ((*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') || (*text >= '0' && *text <= '9') ||
-            strchr("-_.~", *text) != NULL || strchr(keep, *text) != NULL)
-            tn_buf_add(path, text, 1);
-        else
-            tn_buf_addf(path, "%%%02X", (unsigned char)*text);
-    }
-}
-
-/* A request whose path is `before`, the encoded `name`, and `after`. */
-static struct tn_engine_call *new_named(struct tn_engine *engine, const char *method, const char *before,
-                                        const char *name, const char *after, struct tn_engine_then then)
-{
-    struct tn_engine_call *call = new_call(engine, method, then);
-
-    tn_buf_adds(&call->path, before);
-    add_encoded(&call->path, name, "");
-    tn_buf_adds(&call->path, after);
-    return call;
-}
-
-/* The same for an image; the engine's routes take its slashes as they are. */
-static struct tn_engine_call *new_for_image(struct tn_engine *engine, const char *method,
-                                            const struct tn_image_ref *image, const char *after,
-                                            struct tn_engine_then then)
-{
-    struct tn_engine_call *call = new_call(engine, method, then);
-    char name[TN_IMAGE_REF_TEXT_MAX + 1];
-
-    call->ref = *image;
-    tn_image_ref_format(image, name, sizeof(name));
-    tn_buf_adds(&call->path, "/images/");
-    add_encoded(&call->path, name, "/:@");
-    tn_buf_adds(&call->path, after);
-    return call;
-}
-
-static struct tn_engine_call *get(struct tn_engine *engine, const char *path, bool unversioned,
-                                  struct tn_engine_then then)
-{
-    struct tn_engine_call *call = new_call(engine, "GET", then);
-
-    tn_buf_adds(&call->path, path);
-    call->unversioned = unversioned;
-    return submit(call);
-}
-
 /* ---- the engine ---- */
+
+struct tn_engine *tn_engine_open(struct event_base *base, const struct tn_engine_address *address,
+                                 struct tn_engine_tls *tls, struct tn_err *err)
+{
+    struct tn_engine *engine = calloc(1, sizeof(*engine));
+
+    if (engine == NULL || (engine->address = strdup(address->text)) == NULL)
+        tn_fatal(3, "out of memory: a Docker Engine client");
+    engine->tls = *tls;
+    *tls = (struct tn_engine_tls){0};
+    engine->minor = -1;
+    TAILQ_INIT(&engine->calls);
+    engine->http = tn_http_new(base, address, &engine->tls, err);
+    if (engine->http == NULL) {
+        tn_err_wrap(err, "%s is \"%s\"", address->setting, address->text);
+        tn_engine_free(engine);
+        return NULL;
+    }
+    return engine;
+}
 
 struct tn_engine *tn_engine_new(struct event_base *base, const char *docker_host, struct tn_err *err)
 {
-    static const char scheme[] = "unix://";
-    struct tn_http *http;
-    struct tn_engine *engine;
+    struct tn_engine_address address;
+    struct tn_engine_tls tls = {0};
+    const struct tn_engine_tls_paths none = {0};
 
-    if (docker_host == NULL || docker_host[0] == '\0')
-        docker_host = TN_ENGINE_DEFAULT_HOST;
-    if (strncmp(docker_host, scheme, sizeof(scheme) - 1) != 0) {
-        tn_err_set(err, TN_ERR_USAGE,
-                   "DOCKER_HOST is \"%s\": only unix:///PATH is supported yet (no tcp://, ssh:// or TLS); expected "
-                   "something like " TN_ENGINE_DEFAULT_HOST,
-                   docker_host);
+    if (tn_engine_address_parse(&address, docker_host, "DOCKER_HOST", err) != 0 ||
+        tn_engine_tls_read(&tls, &address, &none, err) != 0) {
+        tn_engine_tls_free(&tls);
         return NULL;
     }
-    http = tn_http_new(base, docker_host + sizeof(scheme) - 1, err);
-    if (http == NULL) {
-        tn_err_wrap(err, "DOCKER_HOST is \"%s\"", docker_host);
-        return NULL;
-    }
-    engine = calloc(1, sizeof(*engine));
-    if (engine == NULL || (engine->address = strdup(docker_host)) == NULL)
-        tn_fatal(3, "out of memory: a Docker Engine client");
-    engine->http = http;
-    engine->minor = -1;
-    TAILQ_INIT(&engine->calls);
-    return engine;
+    return tn_engine_open(base, &address, &tls, err);
 }
 
 void tn_engine_free(struct tn_engine *engine)
@@ -411,6 +337,7 @@ void tn_engine_free(struct tn_engine *engine)
     tn_http_free(engine->http);
     while (!TAILQ_EMPTY(&engine->calls))
         free_call(TAILQ_FIRST(&engine->calls));
+    tn_engine_tls_free(&engine->tls);
     free(engine->address);
     free(engine);
 }
@@ -418,6 +345,16 @@ void tn_engine_free(struct tn_engine *engine)
 const char *tn_engine_address(const struct tn_engine *engine)
 {
     return engine->address;
+}
+
+bool tn_engine_listens(const struct tn_engine *engine)
+{
+    return tn_http_listens(engine->http);
+}
+
+bool tn_engine_is_podman(const struct tn_engine *engine)
+{
+    return engine->podman;
 }
 
 void tn_engine_cancel(struct tn_engine_call *call)
@@ -434,165 +371,4 @@ void tn_engine_pause(struct tn_engine_call *call, bool paused)
     call->paused = paused;
     if (call->http != NULL)
         tn_http_pause(call->http, paused);
-}
-
-struct tn_engine_call *tn_engine_ping(struct tn_engine *engine, struct tn_engine_then then)
-{
-    return get(engine, "/_ping", true, then);
-}
-
-struct tn_engine_call *tn_engine_version(struct tn_engine *engine, struct tn_engine_then then)
-{
-    return get(engine, "/version", true, then);
-}
-
-struct tn_engine_call *tn_engine_info(struct tn_engine *engine, struct tn_engine_then then)
-{
-    return get(engine, "/info", false, then);
-}
-
-struct tn_engine_call *tn_engine_networks(struct tn_engine *engine, struct tn_engine_then then)
-{
-    return get(engine, "/networks", false, then);
-}
-
-/* ---- images ---- */
-
-struct tn_engine_call *tn_engine_image_inspect(struct tn_engine *engine, const struct tn_image_ref *image,
-                                               struct tn_engine_then then)
-{
-    return submit(new_for_image(engine, "GET", image, "/json", then));
-}
-
-struct tn_engine_call *tn_engine_image_remove(struct tn_engine *engine, const struct tn_image_ref *image,
-                                              struct tn_engine_then then)
-{
-    return submit(new_for_image(engine, "DELETE", image, "", then));
-}
-
-struct tn_engine_call *tn_engine_image_pull(struct tn_engine *engine, const struct tn_image_ref *image,
-                                            const char *auth, tn_docker_on_progress *on_progress,
-                                            struct tn_engine_then then)
-{
-    char name[TN_IMAGE_REF_NAME_MAX + 1];
-    const char *tag = tn_image_ref_pull_name(image, name, sizeof(name));
-    struct tn_engine_call *call = new_named(engine, "POST", "/images/create?fromImage=", name, "&tag=", then);
-
-    add_encoded(&call->path, tag, "");
-    call->ref = *image;
-    call->kind = ANSWER_LINES;
-    call->on_progress = on_progress;
-    if (auth != NULL) {
-        struct tn_buf header = TN_BUF_INIT;
-
-        tn_buf_addf(&header, "X-Registry-Auth: %s", auth);
-        call->header = tn_buf_steal(&header);
-    }
-    return submit(call);
-}
-
-struct tn_engine_call *tn_engine_image_import(struct tn_engine *engine, const struct tn_image_ref *image,
-                                              const void *tar, size_t len, struct tn_engine_then then)
-{
-    char name[TN_IMAGE_REF_NAME_MAX + 1];
-    const char *tag = tn_image_ref_pull_name(image, name, sizeof(name));
-    struct tn_engine_call *call = new_named(engine, "POST", "/images/create?fromSrc=-&repo=", name, "&tag=", then);
-
-    add_encoded(&call->path, tag, "");
-    call->kind = ANSWER_LINES;
-    call->content_type = "application/x-tar";
-    tn_buf_add(&call->body, tar, len);
-    return submit(call);
-}
-
-/* ---- containers ---- */
-
-struct tn_engine_call *tn_engine_create(struct tn_engine *engine, const char *name, const cJSON *body,
-                                        struct tn_engine_then then)
-{
-    struct tn_engine_call *call = new_named(engine, "POST", "/containers/create?name=", name, "", then);
-    char *json = cJSON_PrintUnformatted(body);
-
-    if (json == NULL)
-        tn_fatal(3, "out of memory: the request to create container %s", name);
-    tn_buf_adds(&call->body, json);
-    cJSON_free(json);
-    call->content_type = "application/json";
-    return submit(call);
-}
-
-struct tn_engine_call *tn_engine_start(struct tn_engine *engine, const char *id, struct tn_engine_then then)
-{
-    return submit(new_named(engine, "POST", "/containers/", id, "/start", then));
-}
-
-struct tn_engine_call *tn_engine_inspect(struct tn_engine *engine, const char *id, struct tn_engine_then then)
-{
-    return submit(new_named(engine, "GET", "/containers/", id, "/json", then));
-}
-
-struct tn_engine_call *tn_engine_wait(struct tn_engine *engine, const char *id, struct tn_engine_then then)
-{
-    return submit(new_named(engine, "POST", "/containers/", id, "/wait?condition=not-running", then));
-}
-
-struct tn_engine_call *tn_engine_kill(struct tn_engine *engine, const char *id, const char *signal,
-                                      struct tn_engine_then then)
-{
-    struct tn_engine_call *call = new_named(engine, "POST", "/containers/", id, "/kill?signal=", then);
-
-    add_encoded(&call->path, signal, "");
-    return submit(call);
-}
-
-struct tn_engine_call *tn_engine_stop(struct tn_engine *engine, const char *id, unsigned grace_s,
-                                      struct tn_engine_then then)
-{
-    struct tn_engine_call *call = new_named(engine, "POST", "/containers/", id, "/stop", then);
-
-    tn_buf_addf(&call->path, "?t=%u", grace_s);
-    return submit(call);
-}
-
-struct tn_engine_call *tn_engine_remove(struct tn_engine *engine, const char *id, struct tn_engine_then then)
-{
-    struct tn_engine_call *call = new_named(engine, "DELETE", "/containers/", id, "?force=1&v=1", then);
-
-    call->gone_is_fine = true;
-    return submit(call);
-}
-
-struct tn_engine_call *tn_engine_list(struct tn_engine *engine, const char *const *labels, size_t n_labels,
-                                      struct tn_engine_then then)
-{
-    struct tn_engine_call *call = new_call(engine, "GET", then);
-    cJSON *filters = cJSON_CreateObject();
-    cJSON *array = cJSON_AddArrayToObject(filters, "label");
-    char *json;
-
-    for (size_t i = 0; i < n_labels; i++)
-        cJSON_AddItemToArray(array, cJSON_CreateString(labels[i]));
-    json = cJSON_PrintUnformatted(filters);
-    cJSON_Delete(filters);
-    if (json == NULL)
-        tn_fatal(3, "out of memory: the filters of a list of containers");
-    tn_buf_adds(&call->path, "/containers/json?all=1&filters=");
-    add_encoded(&call->path, json, "");
-    cJSON_free(json);
-    return submit(call);
-}
-
-struct tn_engine_call *tn_engine_logs(struct tn_engine *engine, const char *id, const struct tn_engine_logs *logs,
-                                      struct tn_engine_then then)
-{
-    struct tn_engine_call *call = new_named(engine, "GET", "/containers/", id, "/logs?stdout=1&stderr=1", then);
-
-    if (logs->follow)
-        tn_buf_adds(&call->path, "&follow=1");
-    if (logs->tail != 0)
-        tn_buf_addf(&call->path, "&tail=%u", logs->tail);
-    call->kind = ANSWER_FRAMES;
-    call->on_bytes = logs->on_bytes;
-    call->max_bytes = logs->max_bytes;
-    return submit(call);
 }

@@ -24,6 +24,7 @@
 #define TN_EXECUTORS_DOCKER_ENGINE_H
 
 #include "core/lib/err.h"
+#include "executors/docker/address.h"
 #include "executors/docker/image_ref.h"
 #include "executors/docker/stream.h"
 
@@ -32,7 +33,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TN_ENGINE_DEFAULT_HOST "unix:///var/run/docker.sock"
 #define TN_ENGINE_ANSWER_MAX (16u << 20) /* bytes of an answer that is not streamed */
 
 struct tn_engine;
@@ -51,8 +51,10 @@ struct tn_engine_then {
 
 #define TN_ENGINE_THEN(deadline_ms_, done_, arg_) ((struct tn_engine_then){(deadline_ms_), (done_), (arg_)})
 
-/* `docker_host` as in DOCKER_HOST: unix:///PATH; NULL or "" for TN_ENGINE_DEFAULT_HOST. Other schemes are refused by
- * name. Nothing is connected yet. `base` is borrowed and must outlive the engine. */
+/* Nothing is connected yet. `base` is borrowed and must outlive the engine; `tls` is taken over. */
+struct tn_engine *tn_engine_open(struct event_base *base, const struct tn_engine_address *address,
+                                 struct tn_engine_tls *tls, struct tn_err *err) TN_MUST_CHECK;
+/* The same for an address as in DOCKER_HOST (address.h) that needs no files. */
 struct tn_engine *tn_engine_new(struct event_base *base, const char *docker_host, struct tn_err *err) TN_MUST_CHECK;
 
 /* Ends all requests without a callback. NULL is allowed. Not from within a callback. */
@@ -60,6 +62,11 @@ void tn_engine_free(struct tn_engine *engine);
 
 /* "unix:///var/run/docker.sock". */
 const char *tn_engine_address(const struct tn_engine *engine);
+
+/* True while the engine accepts connections; one that shuts down closes its socket first. Of TCP it is believed. */
+bool tn_engine_listens(const struct tn_engine *engine);
+/* Podman answers, behind the same API; known after the first answer. */
+bool tn_engine_is_podman(const struct tn_engine *engine);
 
 /* Ends a request without its callbacks. */
 void tn_engine_cancel(struct tn_engine_call *call);

@@ -21,6 +21,8 @@ static const struct {
     {404, "o such image", "pull or load it into this engine first, or check its name"},
     {404, "o such container", "it was removed by somebody else"},
     {404, "o such network", "the engine was started without that network; check its --bridge option"},
+    {0, "HTTP request to an HTTPS server",
+     "the engine demands TLS: set docker.tls (ca, certificate, key), or DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"},
     {0, "no space left on device", "free space in the engine's data folder (docker system df, docker system prune)"},
     {0, "is too new", "the engine was replaced by an older one; try again"},
     {0, "is too old", "the engine was replaced by a newer one; try again"},
@@ -71,22 +73,74 @@ static enum tn_err_code code_of(int status)
     return status >= 400 ? TN_ERR_UNAVAILABLE : TN_ERR_PROTOCOL;
 }
 
+static void no_connect(const struct tn_engine_request_name *name, const struct tn_http_result *result,
+                       struct tn_err *err)
+{
+    if (result->sys == EACCES || result->sys == EPERM)
+        tn_err_set(err, TN_ERR_UNAVAILABLE,
+                   "the Docker Engine at %s cannot be reached: %s; add the user to group docker (usermod -aG docker "
+                   "NAME, then log in again), set DOCKER_HOST, or use --executor docker=machine",
+                   name->address, strerror(result->sys));
+    else
+        tn_err_set(err, TN_ERR_UNAVAILABLE, "no Docker Engine answers at %s: %s; " ADVICE_NO_ENGINE, name->address,
+                   result->sys != 0 ? strerror(result->sys) : result->detail);
+    if (err != NULL)
+        err->sys = result->sys;
+}
+
+/* What OpenSSL and libcurl say about certificates, first match wins. */
+static const struct {
+    const char *fragment;
+    const char *what;
+    const char *advice;
+} untrusted[] = {
+    {"certificate has expired", "its certificate has expired", "renew it"},
+    {"certificate is not yet valid", "its certificate is not valid yet", "check both hosts' clocks"},
+    {"does not match target host name", "its certificate is for another host",
+     "make one whose subjectAltName has this name or address, or use a name that it has"},
+    {"no alternative certificate subject name matches", "its certificate is for another host",
+     "make one whose subjectAltName has this name or address, or use a name that it has"},
+    {"certificate required", "it demands a certificate of ours, and none is set",
+     "set docker.tls.certificate and docker.tls.key, or cert.pem and key.pem in DOCKER_CERT_PATH"},
+    {"alert unknown ca", "it does not believe our certificate: another CA signed it",
+     "use a certificate that the CA of the engine's --tlscacert signed"},
+    {"alert bad certificate", "it refuses our certificate, or demands one and none is set",
+     "use a certificate for clients that the CA of the engine's --tlscacert signed"},
+    {"alert certificate expired", "it refuses our certificate, which has expired", "renew it"},
+    {"self-signed certificate", "its certificate was signed by a CA that is not known here",
+     "set docker.tls.ca, or ca.pem in DOCKER_CERT_PATH, to the CA that signed it"},
+    {"unable to get local issuer certificate", "its certificate was signed by a CA that is not known here",
+     "set docker.tls.ca, or ca.pem in DOCKER_CERT_PATH, to the CA that signed it"},
+    {"wrong version number", "it does not speak TLS", "start it with --tlsverify, or leave TLS out on loopback"},
+    {"could not load PEM client certificate", "our own certificate cannot be used",
+     "expected one in PEM, with the key that belongs to it and has no passphrase"},
+    {"unable to set private key", "our own key cannot be used",
+     "expected one in PEM, without a passphrase, that belongs to the certificate"},
+};
+
+static void no_trust(const struct tn_engine_request_name *name, const struct tn_http_result *result, struct tn_err *err)
+{
+    for (size_t i = 0; i < sizeof(untrusted) / sizeof(untrusted[0]); i++)
+        if (strstr(result->detail, untrusted[i].fragment) != NULL) {
+            tn_err_set(err, TN_ERR_UNAVAILABLE, "the Docker Engine at %s cannot be used: %s (%.200s); %s",
+                       name->address, untrusted[i].what, result->detail, untrusted[i].advice);
+            return;
+        }
+    tn_err_set(err, TN_ERR_UNAVAILABLE,
+               "the Docker Engine at %s cannot be used: TLS failed: %.300s; check docker.tls (ca, certificate, key) or "
+               "DOCKER_CERT_PATH, and the engine's --tls options",
+               name->address, result->detail);
+}
+
 void tn_engine_error_transport(const struct tn_engine_request_name *name, const struct tn_http_result *result,
                                struct tn_err *err)
 {
     switch (result->end) {
     case TN_HTTP_NO_CONNECT:
-        if (result->sys == EACCES || result->sys == EPERM)
-            tn_err_set(
-                err, TN_ERR_UNAVAILABLE,
-                "the Docker Engine at %s cannot be reached: %s; add the user to group docker (usermod -aG docker "
-                "NAME, then log in again), set DOCKER_HOST, or use --executor docker=machine",
-                name->address, strerror(result->sys));
-        else
-            tn_err_set(err, TN_ERR_UNAVAILABLE, "no Docker Engine answers at %s: %s; " ADVICE_NO_ENGINE, name->address,
-                       strerror(result->sys));
-        if (err != NULL)
-            err->sys = result->sys;
+        no_connect(name, result, err);
+        break;
+    case TN_HTTP_NO_TRUST:
+        no_trust(name, result, err);
         break;
     case TN_HTTP_TIMEOUT:
         tn_err_set(err, TN_ERR_UNAVAILABLE,

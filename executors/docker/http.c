@@ -1,13 +1,12 @@
-#include "executors/docker/http.h"
+#include "executors/docker/http_internal.h"
 
 #include "core/lib/buf.h"
+#include "core/lib/fs.h"
 #include "core/lib/log.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -16,6 +15,7 @@
 #define KEPT_CONNECTIONS 8
 
 struct tn_http_call {
+    struct tn_http_handle handle;
     TAILQ_ENTRY(tn_http_call) link;
     struct tn_http *http;       /* borrowed */
     CURL *easy;                 /* owned; NULL until the request was handed to libcurl */
@@ -35,18 +35,7 @@ struct tn_http_call {
     bool cancelled;  /* no callback any more; freed at the next turn of the loop */
 };
 
-/* libcurl must not be entered from its own callbacks, and users call us from there. So starting, cancelling and
- * resuming only mark a request; `turn`, an event that is made active for it, does the work from the loop. */
-struct tn_http {
-    struct event_base *base; /* borrowed */
-    char *unix_path;         /* owned */
-    CURLM *multi;            /* owned */
-    struct event *timer;     /* owned; libcurl's one timer */
-    struct event *turn;      /* owned */
-    TAILQ_HEAD(, tn_http_call) calls;
-};
-
-static void request_turn(struct tn_http *http)
+void tn_http__request_turn(struct tn_http *http)
 {
     event_active(http->turn, EV_TIMEOUT, 0);
 }
@@ -81,29 +70,66 @@ static int connect_errno(const char *unix_path)
     return sys != 0 ? sys : ECONNREFUSED;
 }
 
+bool tn_http_listens(const struct tn_http *http)
+{
+    return http->unix_path[0] == '\0' || connect_errno(http->unix_path) == 0;
+}
+
+static enum tn_http_end end_of(CURLcode code, bool connected)
+{
+    if (code == CURLE_OK)
+        return TN_HTTP_ANSWERED;
+    if (code == CURLE_OPERATION_TIMEDOUT)
+        return connected ? TN_HTTP_TIMEOUT : TN_HTTP_NO_CONNECT;
+    if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)
+        return TN_HTTP_NO_CONNECT;
+    if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CONNECT_ERROR || code == CURLE_SSL_CERTPROBLEM ||
+        code == CURLE_SSL_CACERT_BADFILE || code == CURLE_SSL_ISSUER_ERROR)
+        return TN_HTTP_NO_TRUST;
+    return TN_HTTP_BROKEN;
+}
+
+void tn_http__result(const struct tn_http *http, CURL *easy, CURLcode code, const char *detail,
+                     struct tn_http_result *result)
+{
+    long status = 0;
+    long sys = 0;
+    curl_off_t connected = 0;
+
+    *result = (struct tn_http_result){.end = TN_HTTP_BROKEN};
+    if (easy != NULL) {
+        curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+        curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &sys);
+        curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME_T, &connected);
+    }
+    result->status = (int)status;
+    result->detail = detail[0] != '\0' ? detail : curl_easy_strerror(code);
+    result->end = end_of(code, http->unix_path[0] != '\0' || connected > 0);
+    /* With TLS 1.3 the peer's word about our certificate comes after the handshake, as an alert when we read. */
+    if (result->end == TN_HTTP_BROKEN && strstr(result->detail, " alert ") != NULL)
+        result->end = TN_HTTP_NO_TRUST;
+    if (result->end == TN_HTTP_NO_CONNECT)
+        result->sys = http->unix_path[0] != '\0'      ? connect_errno(http->unix_path)
+                      : code == CURLE_COULDNT_CONNECT ? (int)sys
+                                                      : 0;
+}
+
 static void end_call(struct tn_http_call *call, CURLcode code)
 {
-    struct tn_http_result result = {.end = TN_HTTP_BROKEN};
-    long status = 0;
+    struct tn_http_result result;
 
     if (!call->cancelled) {
-        if (call->easy != NULL)
-            curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-        result.status = (int)status;
-        result.detail = call->detail[0] != '\0' ? call->detail : curl_easy_strerror(code);
+        tn_http__result(call->http, call->easy, code, call->detail, &result);
         if (call->stopped)
             result.end = TN_HTTP_STOPPED;
-        else if (code == CURLE_OK)
-            result.end = TN_HTTP_ANSWERED;
-        else if (code == CURLE_OPERATION_TIMEDOUT)
-            result.end = TN_HTTP_TIMEOUT;
-        else if (code == CURLE_COULDNT_CONNECT)
-            result.end = TN_HTTP_NO_CONNECT;
-        if (result.end == TN_HTTP_NO_CONNECT)
-            result.sys = connect_errno(call->http->unix_path);
         call->on_done(&result, call->arg);
     }
     free_call(call);
+}
+
+static void call_finished(struct tn_http_handle *handle, CURLcode code)
+{
+    end_call((struct tn_http_call *)handle, code);
 }
 
 static size_t on_write(char *bytes, size_t size, size_t count, void *arg)
@@ -133,22 +159,64 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
+/* The blobs stay ours: no copy of the key in libcurl's memory. */
+static struct curl_blob blob_of(const struct tn_buf *pem)
+{
+    return (struct curl_blob){.data = pem->data, .len = pem->len, .flags = CURL_BLOB_NOCOPY};
+}
+
+#define SET(option, value) code = code != CURLE_OK ? code : curl_easy_setopt(easy, option, value)
+
+static CURLcode tls_options(const struct tn_engine_tls *tls, CURL *easy)
+{
+    struct curl_blob ca = blob_of(&tls->ca);
+    struct curl_blob certificate = blob_of(&tls->certificate);
+    struct curl_blob key = blob_of(&tls->key);
+    CURLcode code = CURLE_OK;
+
+    SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    SET(CURLOPT_SSL_VERIFYPEER, 1L);
+    SET(CURLOPT_SSL_VERIFYHOST, 2L);
+    /* Only what was named is believed, not the system's authorities beside it. */
+    SET(CURLOPT_CAPATH, NULL);
+    SET(CURLOPT_CAINFO, NULL);
+    SET(CURLOPT_CAINFO_BLOB, &ca);
+    if (tls->certificate.len > 0) {
+        SET(CURLOPT_SSLCERTTYPE, "PEM");
+        SET(CURLOPT_SSLCERT_BLOB, &certificate);
+        SET(CURLOPT_SSLKEYTYPE, "PEM");
+        SET(CURLOPT_SSLKEY_BLOB, &key);
+    }
+    return code;
+}
+
+CURLcode tn_http__peer_options(const struct tn_http *http, CURL *easy, unsigned deadline_ms)
+{
+    long connect_ms = deadline_ms != 0 && deadline_ms < CONNECT_DEADLINE_MS ? (long)deadline_ms : CONNECT_DEADLINE_MS;
+    CURLcode code = CURLE_OK;
+
+    SET(CURLOPT_PROTOCOLS_STR, http->tls->on ? "https" : "http");
+    if (http->unix_path[0] != '\0')
+        SET(CURLOPT_UNIX_SOCKET_PATH, http->unix_path);
+    SET(CURLOPT_PROXY, "");
+    SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
+    SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+    SET(CURLOPT_TCP_KEEPALIVE, 1L); /* a wait is silent for hours: a host that is gone must show */
+    if (http->tls->on && code == CURLE_OK)
+        code = tls_options(http->tls, easy);
+    return code;
+}
+
 static CURLcode set_options(struct tn_http_call *call)
 {
     CURL *easy = call->easy;
-    long connect_ms = call->deadline_ms != 0 && call->deadline_ms < CONNECT_DEADLINE_MS ? (long)call->deadline_ms
-                                                                                        : CONNECT_DEADLINE_MS;
-    CURLcode code = CURLE_OK;
+    CURLcode code = tn_http__peer_options(call->http, easy, call->deadline_ms);
 
-#define SET(option, value) code = code != CURLE_OK ? code : curl_easy_setopt(easy, option, value)
     SET(CURLOPT_URL, call->url.data);
     SET(CURLOPT_PATH_AS_IS, 1L);
-    SET(CURLOPT_PROTOCOLS_STR, "http");
-    SET(CURLOPT_UNIX_SOCKET_PATH, call->http->unix_path);
-    SET(CURLOPT_PROXY, "");
-    SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_CUSTOMREQUEST, call->method);
-    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_HTTPHEADER, call->headers);
     if (call->has_body) {
         SET(CURLOPT_POST, 1L);
@@ -156,15 +224,14 @@ static CURLcode set_options(struct tn_http_call *call)
         SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len);
     }
     SET(CURLOPT_TIMEOUT_MS, (long)call->deadline_ms);
-    SET(CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
-    SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     SET(CURLOPT_WRITEFUNCTION, on_write);
     SET(CURLOPT_WRITEDATA, call);
     SET(CURLOPT_ERRORBUFFER, call->detail);
-    SET(CURLOPT_PRIVATE, call);
-#undef SET
+    SET(CURLOPT_PRIVATE, &call->handle);
     return code;
 }
+
+#undef SET
 
 /* Hands a new request to libcurl; a failure ends it. */
 static void begin_call(struct tn_http_call *call)
@@ -190,12 +257,12 @@ static void reap(struct tn_http *http)
 
     while ((message = curl_multi_info_read(http->multi, &left)) != NULL) {
         CURLcode code = message->data.result;
-        struct tn_http_call *call = NULL;
+        struct tn_http_handle *handle = NULL;
 
         if (message->msg != CURLMSG_DONE)
             continue;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&call);
-        end_call(call, code);
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&handle);
+        handle->finished(handle, code);
     }
 }
 
@@ -229,6 +296,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
             curl_easy_pause(call->easy, CURLPAUSE_CONT);
         }
     }
+    tn_http__raw_turn(http);
     drive(http, CURL_SOCKET_TIMEOUT, 0);
 }
 
@@ -275,24 +343,37 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, voi
         wanted |= what & CURL_POLL_OUT ? EV_WRITE : 0;
         event = event_new(http->base, fd, wanted, on_socket_ready, http);
         if (event == NULL || event_add(event, NULL) < 0)
-            tn_fatal(3, "cannot wait for a connection to %s", http->unix_path);
+            tn_fatal(3, "cannot wait for a connection to %s", http->origin);
     }
     curl_multi_assign(http->multi, fd, event);
     return 0;
 }
 
-struct tn_http *tn_http_new(struct event_base *base, const char *unix_path, struct tn_err *err)
+void tn_http_prepare(void)
+{
+    if (curl_global_init(CURL_GLOBAL_SSL) != CURLE_OK)
+        tn_fatal(3, "libcurl cannot be initialised");
+}
+
+static char *origin_of(const struct tn_engine_address *address, bool tls)
+{
+    bool v6 = strchr(address->host, ':') != NULL;
+
+    if (address->socket[0] != '\0')
+        return tn_fs_path("http://engine");
+    return tn_fs_path("%s://%s%s%s:%d", tls ? "https" : "http", v6 ? "[" : "", address->host, v6 ? "]" : "",
+                      address->port != 0 ? address->port
+                      : tls              ? 2376
+                                         : 2375);
+}
+
+struct tn_http *tn_http_new(struct event_base *base, const struct tn_engine_address *address,
+                            const struct tn_engine_tls *tls, struct tn_err *err)
 {
     struct tn_http *http;
-    struct sockaddr_un address;
 
-    if (unix_path[0] != '/' || strlen(unix_path) >= sizeof(address.sun_path)) {
-        tn_err_set(err, TN_ERR_USAGE, "the socket's path \"%s\" is not absolute or longer than %zu bytes", unix_path,
-                   sizeof(address.sun_path) - 1);
-        return NULL;
-    }
-    /* Counted by libcurl: every client takes one and gives it back. No TLS here, so nothing else to prepare. */
-    if (curl_global_init(CURL_GLOBAL_NOTHING) != CURLE_OK) {
+    /* Counted by libcurl: every client takes one and gives it back. */
+    if (curl_global_init(CURL_GLOBAL_SSL) != CURLE_OK) {
         tn_err_set(err, TN_ERR_SYSTEM, "libcurl cannot be initialised");
         return NULL;
     }
@@ -300,12 +381,15 @@ struct tn_http *tn_http_new(struct event_base *base, const char *unix_path, stru
     if (http == NULL)
         tn_fatal(3, "out of memory: an HTTP client");
     TAILQ_INIT(&http->calls);
+    TAILQ_INIT(&http->raws);
     http->base = base;
-    http->unix_path = strdup(unix_path);
+    http->tls = tls;
+    http->unix_path = tn_fs_path("%s", address->socket);
+    http->origin = origin_of(address, tls->on);
     http->multi = curl_multi_init();
     http->timer = evtimer_new(base, on_timer, http);
     http->turn = event_new(base, -1, 0, on_turn, http);
-    if (http->unix_path == NULL || http->multi == NULL || http->timer == NULL || http->turn == NULL)
+    if (http->multi == NULL || http->timer == NULL || http->turn == NULL)
         tn_fatal(3, "out of memory: an HTTP client");
     curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
     curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
@@ -321,11 +405,13 @@ void tn_http_free(struct tn_http *http)
         return;
     while (!TAILQ_EMPTY(&http->calls))
         free_call(TAILQ_FIRST(&http->calls));
+    tn_http__raw_free_all(http);
     /* Closes the kept connections, and thereby frees their events. */
     curl_multi_cleanup(http->multi);
     event_free(http->timer);
     event_free(http->turn);
     free(http->unix_path);
+    free(http->origin);
     free(http);
     curl_global_cleanup();
 }
@@ -337,6 +423,7 @@ struct tn_http_call *tn_http_start(struct tn_http *http, const struct tn_http_re
 
     if (call == NULL)
         tn_fatal(3, "out of memory: an HTTP request");
+    call->handle.finished = call_finished;
     call->http = http;
     call->method = request->method;
     call->has_body = request->body != NULL;
@@ -344,9 +431,9 @@ struct tn_http_call *tn_http_start(struct tn_http *http, const struct tn_http_re
     call->on_bytes = request->on_bytes;
     call->on_done = request->on_done;
     call->arg = request->arg;
-    tn_buf_addf(&call->url, "http://engine%s", request->path);
+    tn_buf_addf(&call->url, "%s%s", http->origin, request->path);
     tn_buf_add(&call->body, request->body, request->body_len);
-    /* No waiting for "100 Continue": the engine is on the same host. */
+    /* No waiting for "100 Continue": bodies are small, or wanted in any case. */
     call->headers = curl_slist_append(call->headers, "Expect:");
     if (request->content_type != NULL) {
         tn_buf_addf(&line, "Content-Type: %s", request->content_type);
@@ -355,19 +442,19 @@ struct tn_http_call *tn_http_start(struct tn_http *http, const struct tn_http_re
     if (request->header != NULL)
         call->headers = curl_slist_append(call->headers, request->header);
     TAILQ_INSERT_TAIL(&http->calls, call, link);
-    request_turn(http);
+    tn_http__request_turn(http);
     return call;
 }
 
 void tn_http_cancel(struct tn_http_call *call)
 {
     call->cancelled = true;
-    request_turn(call->http);
+    tn_http__request_turn(call->http);
 }
 
 void tn_http_pause(struct tn_http_call *call, bool paused)
 {
     call->want_pause = paused;
     if (!paused && call->is_paused)
-        request_turn(call->http);
+        tn_http__request_turn(call->http);
 }
