@@ -8,6 +8,7 @@
 
 static const char *const shared_folders[] = {"auto", "yes", "no", NULL};
 static const char *const limits[] = {"auto", "off", NULL};
+static const char *const enclosures[] = {"auto", "cgroup", "namespace", "group", NULL};
 
 #define TEXT(name, who, def, text)                                                                                     \
     {                                                                                                                  \
@@ -86,12 +87,15 @@ const struct tn_setting tn_settings[] = {
              "How long an image must have been unused before it is removed."),
     TEXT("machine.run_as", TN_SETTINGS_MACHINE | TN_SETTINGS_KERNEL, "",
          "User that jobs of the host driver run as. Needs Tenon to be started by root; by default who starts Tenon."),
-    TEXTS("machine.command_prefix", TN_SETTINGS_MACHINE,
+    TEXTS("machine.command_prefix", TN_SETTINGS_MACHINE | TN_SETTINGS_KERNEL,
           "Program and arguments that are put before each job of the host driver, for example [nice, -n, \"5\"]."),
     CHOICE("machine.limits", TN_SETTINGS_MACHINE, limits, "auto",
            "Whether the host driver limits CPU, memory and processes of a job to its resource class where the host allows it."),
+    CHOICE("machine.enclosure", TN_SETTINGS_KERNEL, enclosures, "auto",
+           "What keeps the processes of a job of the host driver together: a control group, a process id namespace, or only their "
+           "process group and descent. By default the first of these that can be had."),
     LIST("checkout.keys[]", TN_SETTINGS_EXECUTORS, "Private SSH keys for `checkout` and `add_ssh_keys`."),
-    ITEM("checkout.keys[].host", TN_SETTING_TEXT, TN_SETTINGS_EXECUTORS, "The host that the key is for."),
+    ITEM("checkout.keys[].host", TN_SETTING_TEXT, TN_SETTINGS_EXECUTORS, "The host that the key is for, as host[:port]; \"*\" for every host."),
     ITEM("checkout.keys[].file", TN_SETTING_PATH, TN_SETTINGS_EXECUTORS,
          "The key, without a passphrase; nobody but its owner may read the file."),
     LIST("checkout.tokens[]", TN_SETTINGS_EXECUTORS, "Tokens for `checkout` over HTTPS."),
