@@ -40,6 +40,7 @@ enum tn_poll_role {
     TN_POLL_SIGNAL,
     TN_POLL_LISTEN,
     TN_POLL_LINK,
+    TN_POLL_LINK_OUT, /* only wakes up: what is due is sent before each wait */
     TN_POLL_IN,
     TN_POLL_OUT,
     TN_POLL_SIDE,

@@ -35,6 +35,7 @@ struct options {
     const char *keep;        /* borrowed; NULL: nothing */
     const char *dir;         /* borrowed; NULL: the socket's folder */
     int fd;                  /* -1: none */
+    bool stdio;
     size_t spool;
     mode_t mode;
     int grace_ms;
@@ -56,10 +57,11 @@ struct agent {
 };
 
 static const char usage_text[] =
-    "usage: tenon-agent serve (--listen PATH | --fd N) [--dir DIR] [--spool BYTES] [--mode OCTAL] [--grace MS]\n"
-    "                         [--private-tmp DIR [--keep DIR]]\n"
+    "usage: tenon-agent serve (--listen PATH | --fd N | --stdio) [--dir DIR] [--spool BYTES] [--mode OCTAL]\n"
+    "                         [--grace MS] [--private-tmp DIR [--keep DIR]]\n"
     "  --listen PATH   the unix socket that executors connect to\n"
     "  --fd N          an inherited descriptor that carries the connection (a socket, a virtio port)\n"
+    "  --stdio         stdin and stdout carry the connection (Docker's attach)\n"
     "  --dir DIR       the agent's own folder; by default the socket's\n"
     "  --spool BYTES   output kept until the executor has acknowledged it; default 4194304\n"
     "  --mode OCTAL    permissions of the socket; default 0700\n"
@@ -88,15 +90,11 @@ static long long parse_number(const char *text, int base, long long min, long lo
 static int parse_options(int argc, char **argv, struct options *options)
 {
     static const struct option names[] = {
-        {"listen", required_argument, NULL, 'l'},
-        {"fd", required_argument, NULL, 'f'},
-        {"dir", required_argument, NULL, 'd'},
-        {"spool", required_argument, NULL, 's'},
-        {"mode", required_argument, NULL, 'm'},
-        {"grace", required_argument, NULL, 'g'},
-        {"private-tmp", required_argument, NULL, 't'},
-        {"keep", required_argument, NULL, 'k'},
-        {NULL, 0, NULL, 0},
+        {"listen", required_argument, NULL, 'l'}, {"fd", required_argument, NULL, 'f'},
+        {"stdio", no_argument, NULL, 'i'},        {"dir", required_argument, NULL, 'd'},
+        {"spool", required_argument, NULL, 's'},  {"mode", required_argument, NULL, 'm'},
+        {"grace", required_argument, NULL, 'g'},  {"private-tmp", required_argument, NULL, 't'},
+        {"keep", required_argument, NULL, 'k'},   {NULL, 0, NULL, 0},
     };
     long long number = 0;
     int option;
@@ -106,6 +104,8 @@ static int parse_options(int argc, char **argv, struct options *options)
     while ((option = getopt_long(argc, argv, "", names, NULL)) >= 0) {
         if (option == 'l')
             options->listen = optarg;
+        else if (option == 'i')
+            options->stdio = true;
         else if (option == 'd')
             options->dir = optarg;
         else if (option == 't')
@@ -127,8 +127,10 @@ static int parse_options(int argc, char **argv, struct options *options)
     }
     if (optind < argc)
         return usage("unexpected argument:", argv[optind]);
-    if (options->listen == NULL && options->fd < 0)
-        return usage("--listen PATH or --fd N is needed", NULL);
+    if (options->listen == NULL && options->fd < 0 && !options->stdio)
+        return usage("--listen PATH, --fd N or --stdio is needed", NULL);
+    if (options->stdio && options->fd >= 0)
+        return usage("--fd and --stdio exclude each other", NULL);
     return 0;
 }
 
@@ -217,6 +219,22 @@ static int open_dir(struct agent *agent, struct tn_err *err)
     return 0;
 }
 
+/* The connection gets descriptors of its own, so that nothing else is ever read from or written to it. */
+static int take_stdio(struct agent *agent, struct tn_err *err)
+{
+    int in = fcntl(0, F_DUPFD_CLOEXEC, 3);
+    int out = fcntl(1, F_DUPFD_CLOEXEC, 3);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (in < 0 || out < 0)
+        return tn_err_sys(err, errno, "stdin and stdout");
+    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
+        return tn_err_sys(err, errno, "/dev/null");
+    close(null);
+    tn_uplinks_add(&agent->uplinks, in, out, true, tn_now_ms());
+    return 0;
+}
+
 /* Last, with the socket bound: from here on paths below /tmp mean something else. Where it cannot be had the job runs
  * all the same; the fact `shared_tmp` says why. */
 static void make_tmp_private(struct agent *agent)
@@ -255,7 +273,9 @@ static int open_agent(struct agent *agent, struct tn_err *err)
     agent->uplinks.facts = &agent->facts;
     tn_uplinks_open(&agent->uplinks);
     if (agent->options.fd >= 0)
-        tn_uplinks_add(&agent->uplinks, agent->options.fd, true, tn_now_ms());
+        tn_uplinks_add(&agent->uplinks, agent->options.fd, -1, true, tn_now_ms());
+    if (agent->options.stdio && take_stdio(agent, err) != 0)
+        return -1;
     if (agent->options.listen != NULL && (agent->listener = open_listener(&agent->options, err)) < 0)
         return -1;
     make_tmp_private(agent);
@@ -306,6 +326,8 @@ static void dispatch(struct agent *agent)
             break;
         case TN_POLL_LINK:
             tn_uplinks_event(&agent->uplinks, agent->poll.who[i].owner, fd->revents, now);
+            break;
+        case TN_POLL_LINK_OUT:
             break;
         case TN_POLL_IN:
         case TN_POLL_OUT:

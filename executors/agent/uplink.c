@@ -21,6 +21,8 @@ void tn_uplinks_open(struct tn_uplinks *uplinks)
 
 static void close_uplink(struct tn_uplink *uplink)
 {
+    if (uplink->fd >= 0 && uplink->to != uplink->fd)
+        close(uplink->to);
     if (uplink->fd >= 0)
         close(uplink->fd);
     tn_buf_free(&uplink->in);
@@ -52,17 +54,25 @@ static struct tn_uplink *find_place(struct tn_uplinks *uplinks)
     return oldest;
 }
 
-void tn_uplinks_add(struct tn_uplinks *uplinks, int fd, bool inherited, long long now)
+static void make_ours(int fd)
+{
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+void tn_uplinks_add(struct tn_uplinks *uplinks, int fd, int out, bool inherited, long long now)
 {
     struct tn_uplink *place = find_place(uplinks);
 
     if (place == NULL) {
         close(fd);
+        if (out >= 0)
+            close(out);
         return;
     }
-    *place = (struct tn_uplink){.fd = fd, .inherited = inherited};
-    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    *place = (struct tn_uplink){.fd = fd, .to = out >= 0 ? out : fd, .inherited = inherited};
+    make_ours(fd);
+    make_ours(place->to);
     if (!inherited)
         place->deadline = now + TN_UPLINK_HELLO_MS;
 }
@@ -81,7 +91,7 @@ void tn_uplinks_accept(struct tn_uplinks *uplinks, int listener, long long now)
         close(fd);
         return;
     }
-    tn_uplinks_add(uplinks, fd, false, now);
+    tn_uplinks_add(uplinks, fd, -1, false, now);
 }
 
 static void queue_packet(struct tn_uplink *uplink, const struct tn_agent_packet *packet, const void *payload)
@@ -110,7 +120,7 @@ static void replace_current(struct tn_uplinks *uplinks, const struct tn_uplink *
             continue;
         tn_agent_packet_put(head, &packet, NULL);
         /* Only if a packet boundary was reached is it understood; the closed connection tells the rest. */
-        if (uplink->packet_left == 0 && uplink->out.len == 0 && write(uplink->fd, head, sizeof(head)) < 0)
+        if (uplink->packet_left == 0 && uplink->out.len == 0 && write(uplink->to, head, sizeof(head)) < 0)
             tn_debug("the replaced executor is gone already");
         close_uplink(uplink);
     }
@@ -313,7 +323,7 @@ static bool transmit(struct tn_uplinks *uplinks, struct tn_uplink *uplink)
 
         if (uplink->packet_left > 0)
             count += tn_ring_pieces(&uplinks->stream->spool, uplink->sent, uplink->packet_left, pieces + 1);
-        put = writev(uplink->fd, pieces, count);
+        put = writev(uplink->to, pieces, count);
         if (put < 0) /* a broken connection is noticed when it is read */
             return errno == EAGAIN || errno == EINTR;
         sent_bytes(uplink, (size_t)put);
@@ -343,7 +353,10 @@ int tn_uplinks_poll(struct tn_uplinks *uplinks, struct tn_poll *set, long long n
             until = uplink->away;
         } else {
             more = uplink->current && transmit(uplinks, uplink);
-            tn_poll_add(set, uplink->fd, (short)(more ? POLLIN | POLLOUT : POLLIN), TN_POLL_LINK, uplink);
+            tn_poll_add(set, uplink->fd, (short)(more && uplink->to == uplink->fd ? POLLIN | POLLOUT : POLLIN),
+                        TN_POLL_LINK, uplink);
+            if (more && uplink->to != uplink->fd)
+                tn_poll_add(set, uplink->to, POLLOUT, TN_POLL_LINK_OUT, uplink);
         }
         if (until != 0 && (next < 0 || until - now < next))
             next = (int)(until - now);

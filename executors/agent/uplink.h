@@ -2,8 +2,8 @@
  *
  * Any number of connections (up to TN_UPLINKS) may be open; the one that said HELLO last is the current one, and only
  * that one is served. A connection that sends what is malformed is dropped, and nothing else happens. A descriptor
- * that was inherited (a virtio port, a socket) cannot be accepted again: what is malformed there is skipped until the
- * next HELLO. */
+ * that was inherited (a virtio port, a socket, stdin and stdout under Docker's attach) cannot be accepted again: what
+ * is malformed there is skipped until the next HELLO. */
 #ifndef TN_AGENT_UPLINK_H
 #define TN_AGENT_UPLINK_H
 
@@ -15,6 +15,7 @@
 
 struct tn_uplink {
     int fd; /* owned; -1: a free place */
+    int to; /* owned; where to write: `fd` itself, but for stdin and stdout */
     bool inherited;
     bool current;
     struct tn_buf in;   /* owned; bounded by the largest command */
@@ -38,8 +39,8 @@ struct tn_uplinks {
 };
 
 void tn_uplinks_open(struct tn_uplinks *uplinks);
-/* Takes over `fd`. */
-void tn_uplinks_add(struct tn_uplinks *uplinks, int fd, bool inherited, long long now);
+/* Takes over both; `out` is -1 where `fd` goes both ways. */
+void tn_uplinks_add(struct tn_uplinks *uplinks, int fd, int out, bool inherited, long long now);
 void tn_uplinks_accept(struct tn_uplinks *uplinks, int listener, long long now);
 /* Sends what can be sent and adds what to wait for; to be called before each poll. Returns ms to the next deadline. */
 int tn_uplinks_poll(struct tn_uplinks *uplinks, struct tn_poll *set, long long now);

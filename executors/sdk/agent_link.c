@@ -1,6 +1,7 @@
 #include "executors/sdk/agent_link.h"
 #include "core/lib/buf.h"
 #include "core/lib/cleanup.h"
+#include "core/lib/fs.h"
 #include "core/lib/log.h"
 #include "executors/sdk/agent_link_internal.h"
 
@@ -66,7 +67,7 @@ void tn_agent_link__lose(struct tn_agent_link *link, enum tn_err_code code, cons
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    tn_err_set(&err, code, "the agent at %s: %s", link->path != NULL ? link->path : "an inherited connection", text);
+    tn_err_set(&err, code, "the agent at %s: %s", link->name, text);
     disconnect(link);
     event_del(link->timer);
     link->state = LINK_DEAD;
@@ -83,7 +84,7 @@ static void reconnect(struct tn_agent_link *link, const char *why)
         link->retry_ms = TN_AGENT_RETRY_MIN_MS;
     }
     link->state = LINK_CONNECTING;
-    if (link->path == NULL && link->first_fd < 0) {
+    if (link->path == NULL && link->open == NULL && link->first_fd < 0) {
         tn_agent_link__lose(link, TN_ERR_UNAVAILABLE, "the connection has ended (%s) and there is no other way to it",
                             why);
         return;
@@ -143,28 +144,32 @@ static void take_connection(struct tn_agent_link *link, int fd)
     transmit(link);
 }
 
-static void try_connect(struct tn_agent_link *link)
+/* A connected descriptor, or -1 and errno. */
+static int connect_path(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int error;
 
-    if (link->first_fd >= 0) {
-        take_connection(link, steal_fd(&link->first_fd));
-        return;
-    }
-    memcpy(address.sun_path, link->path, strlen(link->path));
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
+    memcpy(address.sun_path, path, strlen(path));
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+        return fd;
+    error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+static void try_connect(struct tn_agent_link *link)
+{
+    int fd = link->first_fd >= 0  ? steal_fd(&link->first_fd)
+             : link->open != NULL ? link->open(link->arg)
+                                  : connect_path(link->path);
+
+    if (fd >= 0)
         take_connection(link, fd);
-        return;
-    }
-    if (fd >= 0) {
-        int error = errno;
-
-        close(fd);
-        errno = error;
-    }
-    reconnect(link, strerror(errno));
+    else
+        reconnect(link, strerror(errno));
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -175,6 +180,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         try_connect(link);
     } else if (link->state == LINK_GREETING && now_ms() >= link->deadline) {
         reconnect(link, "connected, but it does not answer");
+    } else if (link->state == LINK_GREETING && link->out.len > 0) {
+        set_timer(link, WELCOME_MS); /* the last HELLO is still here: more of them would only be more */
     } else if (link->state == LINK_GREETING) {
         greet(link);
         transmit(link);
@@ -266,8 +273,8 @@ struct tn_agent_link *tn_agent_link_new(struct event_base *base, const struct tn
 {
     struct tn_agent_link *link;
 
-    if (config->path == NULL && config->fd < 0) {
-        tn_err_set(err, TN_ERR_USAGE, "an agent's link needs a path or a descriptor");
+    if (config->path == NULL && config->fd < 0 && config->open == NULL) {
+        tn_err_set(err, TN_ERR_USAGE, "an agent's link needs a path, a descriptor or a way to open one");
         return NULL;
     }
     if (config->path != NULL && strlen(config->path) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
@@ -285,6 +292,10 @@ struct tn_agent_link *tn_agent_link_new(struct event_base *base, const struct tn
         return NULL;
     }
     link->base = base;
+    link->open = config->open;
+    link->name = tn_fs_path("%s", config->path != NULL   ? config->path
+                                  : config->name != NULL ? config->name
+                                                         : "an inherited connection");
     link->fd = -1;
     link->first_fd = config->fd;
     link->callbacks = config->callbacks;
@@ -320,6 +331,7 @@ void tn_agent_link_free(struct tn_agent_link *link)
     tn_buf_free(&link->out);
     tn_buf_free(&link->stream);
     free(link->path);
+    free(link->name);
     free(link);
 }
 

@@ -51,7 +51,11 @@ struct tn_agent_callbacks {
 };
 
 struct tn_agent_link_config {
-    const char *path; /* unix socket, copied; NULL: only `fd` */
+    const char *path; /* unix socket, copied; NULL: only `fd`, or `open` */
+    /* Another way to the agent: begins a connection and returns its descriptor at once, or -1 with errno (then it is
+     * asked again). What is behind the descriptor may be a port: nobody tells the agent who is new there. NULL: none */
+    int (*open)(void *arg);
+    const char *name; /* of that way, for messages; copied; NULL with a path */
     int fd;           /* a connected descriptor, taken over, or -1. With a path it is only the first connection. */
     struct tn_agent_position start;
     int connect_timeout_ms; /* on_lost after so long without a handshake; 0: 30000 */

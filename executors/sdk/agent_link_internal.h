@@ -29,6 +29,8 @@ struct tn_agent_queued {
 struct tn_agent_link {
     struct event_base *base; /* borrowed */
     char *path;              /* owned or NULL */
+    int (*open)(void *arg);  /* or NULL */
+    char *name;              /* owned; of the way to the agent, for messages */
     struct tn_agent_callbacks callbacks;
     void *arg;
     int timeout_ms;

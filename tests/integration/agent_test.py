@@ -48,7 +48,9 @@ class Agent:
         self.path = self.dir + "/s"
         command = RUN + [AGENT, "serve", "--dir", self.dir, *options] + (["--listen", self.path] if listen else [])
         self.started = time.monotonic()
-        self.process = subprocess.Popen(command, stderr=open(self.dir + "/log", "wb"), pass_fds=self.fds(options))
+        pipe = subprocess.PIPE if "--stdio" in options else None
+        self.process = subprocess.Popen(command, stderr=open(self.dir + "/log", "wb"), pass_fds=self.fds(options),
+                                        stdin=pipe, stdout=pipe, bufsize=0)
 
     @staticmethod
     def fds(options):
@@ -589,6 +591,43 @@ def test_inherited():
 
 
 TESTS.append(test_inherited)
+
+
+class Pipes:
+    """The agent's stdin and stdout as one connection, as Docker's attach has it."""
+
+    def __init__(self, process):
+        self.to, self.out = process.stdin, process.stdout
+
+    def settimeout(self, _):
+        pass
+
+    def sendall(self, data):
+        while data:
+            data = data[self.to.write(data):]
+
+    def recv(self, size):
+        return self.out.read(size)
+
+
+def test_stdio():
+    agent = Agent("--stdio", listen=False)
+    try:
+        pipes = Pipes(agent.process)
+        link = Link(pipes)
+        assert link.run(1, "echo one; cat").out == b"one\n"
+        assert link.run(2, "head -c 3000000 /dev/zero").out == bytes(3000000)
+        # Detached in the middle of a command, what came meanwhile unread; attached anew.
+        pipes.sendall(packet(SPAWN, 9, 9, bytes(1 << 20))[:5000] + bytes((1 << 20) + 64))
+        again = Link(pipes, boot=link.boot, offset=link.offset)
+        assert again.result == OK and again.run(3, "echo three").out == b"three\n"
+        agent.process.stdin.close()
+        assert agent.process.wait(10) == 0
+    finally:
+        agent.close()
+
+
+TESTS.append(test_stdio)
 
 
 def make_tree(root):
