@@ -35,7 +35,11 @@ int tn_container_host_parse(const cJSON *info, const cJSON *networks, struct tn_
     host->memory_limit = is_true(info, "MemoryLimit");
     host->swap_limit = is_true(info, "SwapLimit");
     host->pids_limit = is_true(info, "PidsLimit");
+    /* Docker says it as uname does, Podman as Go does. */
     snprintf(host->arch, sizeof(host->arch), "%s", text_of(info, "Architecture"));
+    if (strcmp(host->arch, "amd64") == 0 || strcmp(host->arch, "arm64") == 0)
+        snprintf(host->arch, sizeof(host->arch), "%s", host->arch[1] == 'm' ? "x86_64" : "aarch64");
+    snprintf(host->kernel, sizeof(host->kernel), "%s", text_of(info, "KernelVersion"));
     cJSON_ArrayForEach (network, networks)
         if (strcmp(text_of(network, "Name"), "bridge") == 0)
             host->bridge = true;
@@ -129,8 +133,14 @@ static void add_agent(cJSON *body, const struct tn_container_task *task)
 
     add_text(argv, TN_CONTAINER_AGENT);
     add_text(argv, "serve");
-    add_text(argv, "--listen");
-    add_text(argv, TN_CONTAINER_SOCKET);
+    add_text(argv, task->agent_folder != NULL ? "--listen" : "--stdio");
+    add_text(argv, task->agent_folder != NULL ? TN_CONTAINER_SOCKET : "--dir");
+    if (task->agent_folder == NULL) {
+        add_text(argv, TN_CONTAINER_RUN);
+        cJSON_AddBoolToObject(body, "OpenStdin", true);
+        cJSON_AddBoolToObject(body, "StdinOnce", false);
+        cJSON_AddBoolToObject(body, "Tty", false);
+    }
     for (size_t i = 0; task->agent_args != NULL && task->agent_args[i] != NULL; i++)
         add_text(argv, task->agent_args[i]);
     /* Empty, or the image's own command would become arguments of the agent. */
@@ -168,9 +178,11 @@ cJSON *tn_container_primary_new(const struct tn_container_task *task, const stru
     cJSON *mounts;
 
     add_agent(body, task);
-    mounts = cJSON_AddArrayToObject(config, "Mounts");
-    add_mount(mounts, task->agent_folder, TN_CONTAINER_BIN, true);
-    add_mount(mounts, task->socket_folder, TN_CONTAINER_RUN, false);
+    if (task->agent_folder != NULL) {
+        mounts = cJSON_AddArrayToObject(config, "Mounts");
+        add_mount(mounts, task->agent_folder, TN_CONTAINER_BIN, true);
+        add_mount(mounts, task->socket_folder, TN_CONTAINER_RUN, false);
+    }
     cJSON_AddStringToObject(config, "NetworkMode", task->host->bridge ? "bridge" : "none");
     add_hosts(config, images, n_images);
     /* The steps' output goes through the agent's socket; a log of the engine's would only double it on disk. */
@@ -246,6 +258,7 @@ int tn_container_state_parse(const cJSON *inspected, struct tn_container_state *
     tn_docker_text_copy(state->status, sizeof(state->status), text_of(object, "Status"));
     tn_docker_text_copy(state->error, sizeof(state->error), text_of(object, "Error"));
     state->running = is_true(object, "Running");
+    state->attached = is_true(cJSON_GetObjectItemCaseSensitive(inspected, "Config"), "OpenStdin");
     state->oom_killed = is_true(object, "OOMKilled");
     state->exit_code = code->valueint;
     return 0;

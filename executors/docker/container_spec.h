@@ -2,7 +2,8 @@
  * make them. Pure.
  *
  * The primary container runs the agent as its first program, from a folder of this host that is mounted read-only; it
- * is reached through a socket in a second mounted folder. A service container runs its own program and shares the
+ * is reached through a socket in a second mounted folder. With an engine that does not see our folders, the agent is
+ * unpacked into the container and reached by attaching to it. A service container runs its own program and shares the
  * primary's network, so localhost reaches it. No container is ever restarted: a restarted primary would get a new
  * network and strand its services.
  *
@@ -47,8 +48,9 @@ struct tn_container_host {
     bool memory_limit;
     bool swap_limit;
     bool pids_limit;
-    bool bridge;   /* the engine has its network "bridge" (not so with --bridge=none) */
-    char arch[32]; /* as uname says it: "x86_64", "aarch64" */
+    bool bridge;     /* the engine has its network "bridge" (not so with --bridge=none) */
+    char arch[32];   /* as uname says it: "x86_64", "aarch64" */
+    char kernel[80]; /* its release, as uname says it */
 };
 
 /* From the answers to GET /info and GET /networks. Fails with TN_ERR_UNAVAILABLE when it is no Linux engine. */
@@ -62,9 +64,11 @@ struct tn_container_task {
     unsigned attempt;
     const struct tn_container_class *resource_class;
     const struct tn_container_host *host;
-    const char *agent_folder;      /* on the engine's host: holds tenon-agent */
-    const char *socket_folder;     /* on the engine's host: mode 0777 within a folder of the executor's with 0700 */
-    const char *const *agent_args; /* more arguments of "tenon-agent serve --listen SOCKET", NULL at the end; or NULL */
+    const char *agent_folder; /* on the engine's host: holds tenon-agent. NULL: the engine does not see our folders, so
+                               * the agent is unpacked into the container and serves over stdin and stdout (attach) */
+    const char
+        *socket_folder; /* on the engine's host: mode 0777 within a folder of the executor's with 0700; or NULL */
+    const char *const *agent_args; /* more arguments of "tenon-agent serve", NULL at the end; or NULL */
 };
 
 /* The name of the task's container number `index` (0 is the primary). The same task and attempt always give the same
@@ -88,6 +92,7 @@ cJSON *tn_container_kept_argv(const struct tn_container_image *image, const cJSO
 struct tn_container_state {
     char status[16]; /* "created", "running", "exited", "dead", ... */
     bool running;
+    bool attached;   /* made without an agent_folder: its agent serves over stdin and stdout */
     bool oom_killed; /* the kernel's OOM killer ended it: say so where the exit status is 137 */
     int exit_code;
     char error[300]; /* why it could not start, in the engine's words, or "" */
