@@ -156,6 +156,20 @@ static const struct tn_confine_call network_calls[] = {
     {NULL, NULL},
 };
 
+static const struct tn_confine_call connect_calls[] = {
+    {"socketpair", "libcurl wakes itself"},
+    {"bind", "resolver: netlink"},
+    {"sendmmsg", "resolver"},
+    {"recvmmsg", "resolver"},
+    {"pipe2", "libcurl"},
+    {"uname", "resolver"},
+    {NULL, NULL},
+};
+
+/* What looking up a name reads. Modules of the name service switch other than files and dns cannot be loaded. */
+static const char *const resolver_files[] = {"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf",
+                                             "/etc/gai.conf"};
+
 /* LeakSanitizer stops the world with clone and ptrace; the rest is for its reports. */
 static const struct tn_confine_call sanitizer_calls[] = {
     {"clone", "LeakSanitizer"},
@@ -259,6 +273,11 @@ struct landlock_ruleset {
     uint64_t scoped;
 };
 
+struct landlock_port {
+    uint64_t access;
+    uint64_t port;
+};
+
 struct landlock_path {
     uint64_t access;
     int32_t fd;
@@ -267,6 +286,7 @@ struct landlock_path {
 enum {
     LL_VERSION = 1, /* flag: ask for the version */
     LL_PATH = 1,    /* type of rule */
+    LL_PORT = 2,    /* type of rule */
     LL_EXECUTE = 1 << 0,
     LL_WRITE_FILE = 1 << 1,
     LL_READ_FILE = 1 << 2,
@@ -277,7 +297,8 @@ enum {
     LL_IOCTL_DEV = 1 << 15,   /* 5 */
     LL_OF_FILES = LL_EXECUTE | LL_WRITE_FILE | LL_READ_FILE | LL_TRUNCATE | LL_IOCTL_DEV,
     LL_NET_TCP = 3, /* 4: bind and connect */
-    LL_SCOPES = 3,  /* 6: abstract sockets and signals of others */
+    LL_NET_CONNECT = 2,
+    LL_SCOPES = 3, /* 6: abstract sockets and signals of others */
 };
 
 static struct landlock_ruleset landlock_rules(const struct tn_confine_profile *profile, int abi)
@@ -314,6 +335,20 @@ static int landlock_allow(int ruleset, const char *path, uint64_t access, struct
     return 0;
 }
 
+static int allow_connects(int ruleset, const uint16_t *ports, bool by_port, struct tn_err *err)
+{
+    for (size_t i = 0; i < sizeof(resolver_files) / sizeof(resolver_files[0]); i++)
+        if (landlock_allow(ruleset, resolver_files[i], LL_READ_FILE, err) != 0)
+            return -1;
+    for (; by_port && *ports != 0; ports++) {
+        struct landlock_port rule = {.access = LL_NET_CONNECT, .port = *ports};
+
+        if (syscall(SYS_landlock_add_rule, ruleset, LL_PORT, &rule, 0) != 0)
+            return tn_err_sys(err, errno, "Landlock: cannot allow port %u", *ports);
+    }
+    return 0;
+}
+
 static int landlock_apply(const struct tn_confine_profile *profile, int abi, struct tn_err *err)
 {
     struct landlock_ruleset rules = landlock_rules(profile, abi);
@@ -327,6 +362,8 @@ static int landlock_apply(const struct tn_confine_profile *profile, int abi, str
     for (size_t i = 0; i < profile->path_count; i++)
         if (landlock_allow(ruleset, profile->paths[i].path, profile->paths[i].write ? writes : reads, err) != 0)
             return -1;
+    if (profile->connect_ports != NULL && allow_connects(ruleset, profile->connect_ports, rules.net != 0, err) != 0)
+        return -1;
 #ifdef TN_SANITIZED
     if (landlock_allow(ruleset, "/", reads, err) != 0) /* reports read /proc and debug information */
         return -1;
@@ -372,11 +409,18 @@ static int allow_list(scmp_filter_ctx filter, const struct tn_confine_call *call
     return 0;
 }
 
-static int allow_some(scmp_filter_ctx filter, unsigned groups, struct tn_err *err)
+static int allow_some(scmp_filter_ctx filter, unsigned groups, bool connects, struct tn_err *err)
 {
+    static const int families[] = {AF_INET, AF_INET6, AF_NETLINK};
     int failed = 0;
 
-    if ((groups & TN_CONFINE_NETWORK) == 0) /* a Unix socket cannot leave this host */
+    for (size_t i = 0; connects && failed == 0 && i < sizeof(families) / sizeof(families[0]); i++)
+        failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+                                  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+    if (failed == 0 && connects)
+        groups |= TN_CONFINE_THREADS; /* libcurl looks names up in one */
+
+    if (failed == 0 && (groups & TN_CONFINE_NETWORK) == 0) /* a Unix socket cannot leave this host */
         failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
     if (failed == 0 && (groups & TN_CONFINE_THREADS) != 0) /* clone3 gets ENOSYS: glibc falls back to clone */
         failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
@@ -386,7 +430,10 @@ static int allow_some(scmp_filter_ctx filter, unsigned groups, struct tn_err *er
 
 static int build_filter(scmp_filter_ctx filter, const struct tn_confine_profile *profile, struct tn_err *err)
 {
-    if (allow_list(filter, base_calls, err) != 0 || allow_some(filter, profile->groups, err) != 0 ||
+    bool connects = profile->connect_ports != NULL && (profile->groups & TN_CONFINE_NETWORK) == 0;
+
+    if (allow_list(filter, base_calls, err) != 0 || allow_some(filter, profile->groups, connects, err) != 0 ||
+        (connects && allow_list(filter, connect_calls, err) != 0) ||
         ((profile->groups & TN_CONFINE_FILES) != 0 && allow_list(filter, file_calls, err) != 0) ||
         ((profile->groups & TN_CONFINE_NETWORK) != 0 && allow_list(filter, network_calls, err) != 0) ||
         allow_list(filter, profile->calls, err) != 0)

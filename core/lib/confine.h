@@ -18,6 +18,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { TN_CONFINE_TEXT = 512 }; /* bytes that suffice for both functions' text */
 
@@ -44,6 +45,10 @@ struct tn_confine_profile {
     size_t path_count;
     unsigned groups;                     /* set of enum tn_confine_group */
     const struct tn_confine_call *calls; /* borrowed; further calls, ends with {NULL, NULL}; may be NULL */
+    /* Borrowed, ends with 0; may be NULL: TCP ports that may be connected to though TN_CONFINE_NETWORK is not set. With
+     * them come the calls, threads and files that looking up a name needs. Nothing can be listened on. Before Landlock 4
+     * every port can be connected to. */
+    const uint16_t *connect_ports;
 };
 
 /* no_new_privs and Landlock, for the calling thread and those that it starts. Appends to `text` (a string already;

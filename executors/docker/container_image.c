@@ -106,6 +106,25 @@ static int take_auth(const cJSON *item, struct tn_container_image *image, const 
     return 0;
 }
 
+static int take_aws_auth(const cJSON *item, struct tn_container_image *image, const char *text, struct tn_err *err)
+{
+    const char *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "aws_access_key_id"));
+    const char *secret = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "aws_secret_access_key"));
+    const char *role = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "oidc_role_arn"));
+
+    if ((role == NULL) == (id == NULL || secret == NULL) || image->aws_key_id != NULL || image->aws_role != NULL)
+        return refuse(err, text, item->string,
+                      "a map with the texts \"aws_access_key_id\" and \"aws_secret_access_key\", or with "
+                      "\"oidc_role_arn\", given once");
+    if (role != NULL) {
+        image->aws_role = copy(role);
+        return 0;
+    }
+    image->aws_key_id = copy(id);
+    image->aws_secret = copy(secret);
+    return 0;
+}
+
 /* Letters, digits, "-", "_" and ".": what can stand in /etc/hosts. */
 static bool is_host_name(const char *name)
 {
@@ -139,9 +158,11 @@ static int take_key(const cJSON *item, struct tn_container_image *image, const c
         return take_environment(item, text, &image->environment, err);
     if (strcmp(key, "auth") == 0)
         return take_auth(item, image, text, err);
+    if (strcmp(key, "aws_auth") == 0)
+        return take_aws_auth(item, image, text, err);
     return tn_err_set(err, TN_ERR_CONFIG,
                       "docker image \"%.200s\": \"%.60s\" is not supported; expected image, name, user, entrypoint, "
-                      "command, environment or auth",
+                      "command, environment, auth or aws_auth",
                       text, key);
 }
 
@@ -153,6 +174,7 @@ int tn_container_image_parse(const cJSON *entry, struct tn_container_image *imag
     memset(image, 0, sizeof(*image));
     if (text == NULL)
         return tn_err_set(err, TN_ERR_CONFIG, "a docker image without the text \"image\"; expected its name there");
+    image->text = copy(text);
     if (tn_image_ref_parse(text, &image->ref, err) < 0)
         return -1;
     cJSON_ArrayForEach (item, entry) {
@@ -160,6 +182,8 @@ int tn_container_image_parse(const cJSON *entry, struct tn_container_image *imag
         if (!cJSON_IsNull(item) && take_key(item, image, text, err) < 0)
             return -1;
     }
+    if (image->username != NULL && (image->aws_key_id != NULL || image->aws_role != NULL))
+        return refuse(err, text, "aws_auth", "either \"auth\" or \"aws_auth\", not both");
     return 0;
 }
 
@@ -167,10 +191,16 @@ void tn_container_image_free(struct tn_container_image *image)
 {
     if (image->password != NULL)
         OPENSSL_cleanse(image->password, strlen(image->password));
+    if (image->aws_secret != NULL)
+        OPENSSL_cleanse(image->aws_secret, strlen(image->aws_secret));
+    free(image->text);
     free(image->name);
     free(image->user);
     free(image->username);
     free(image->password);
+    free(image->aws_key_id);
+    free(image->aws_secret);
+    free(image->aws_role);
     cJSON_Delete(image->entrypoint);
     cJSON_Delete(image->command);
     cJSON_Delete(image->environment);

@@ -2,7 +2,8 @@
  *
  * The shape is that of the config: {"image": REF, "name"?: HOST, "user"?: NAME, "entrypoint"?: TEXT or [TEXT...],
  * "command"?: TEXT or [TEXT...], "environment"?: {NAME: text, number or boolean}, "auth"?: {"username": TEXT,
- * "password": TEXT}}. A text for entrypoint or command is split into words as a shell would, without any expansion.
+ * "password": TEXT}, "aws_auth"?: {"aws_access_key_id": TEXT, "aws_secret_access_key": TEXT} or {"oidc_role_arn":
+ * TEXT}}. A text for entrypoint or command is split into words as a shell would, without any expansion.
  * Pure. */
 #ifndef TN_EXECUTORS_DOCKER_CONTAINER_IMAGE_H
 #define TN_EXECUTORS_DOCKER_CONTAINER_IMAGE_H
@@ -15,14 +16,18 @@
 #define TN_CONTAINER_HOST_NAME_MAX 253 /* RFC 1035, 2.3.4, without the trailing dot */
 
 struct tn_container_image {
+    char *text; /* owned; the image as the config has it */
     struct tn_image_ref ref;
     char *name;         /* owned; further name of localhost, or NULL */
     char *user;         /* owned; or NULL: the image's own */
     cJSON *entrypoint;  /* owned; array of strings, or NULL: the image's own */
     cJSON *command;     /* owned; array of strings, or NULL: the image's own */
     cJSON *environment; /* owned; array of "NAME=VALUE", or NULL */
-    char *username;     /* owned; of the registry, or NULL */
+    char *username;     /* owned; of `auth`, or NULL. This and the next three may name variables (credentials.h) */
     char *password;     /* owned; a secret; NULL exactly if username is */
+    char *aws_key_id;   /* owned; of `aws_auth`, or NULL */
+    char *aws_secret;   /* owned; a secret; NULL exactly if aws_key_id is */
+    char *aws_role;     /* owned; of `aws_auth`, or NULL */
 };
 
 /* Fills `image`, which the caller frees in every case. Fails with TN_ERR_CONFIG; a text quotes no value but the image's

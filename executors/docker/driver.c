@@ -41,6 +41,18 @@ static void answer_list(struct tn_docker *docker)
     docker->list_wanted = false;
 }
 
+/* The engine answers; is there anything else in the way of jobs? */
+static void announce(struct tn_docker *docker)
+{
+    const char *const reasons[] = {docker->bin_error, docker->images.error};
+    const char *reason = NULL;
+
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]) && reason == NULL; i++)
+        if (reasons[i][0] != '\0')
+            reason = reasons[i];
+    tn_executor_available(docker->executor, reason);
+}
+
 static void unusable(struct tn_docker *docker, const char *reason)
 {
     docker->usable = false;
@@ -84,10 +96,7 @@ static void on_containers(int status, const cJSON *json, const struct tn_err *er
     }
     tn_docker_sockets_each(docker->sockets, found_folder, docker);
     docker->usable = true;
-    if (docker->bin_error[0] != '\0')
-        tn_executor_available(docker->executor, docker->bin_error);
-    else
-        tn_executor_available(docker->executor, NULL);
+    announce(docker);
     answer_list(docker);
 }
 
@@ -123,6 +132,7 @@ static void on_info(int status, const cJSON *json, const struct tn_err *err, voi
         return;
     }
     docker->info = cJSON_Duplicate(json, true);
+    tn_docker_images_engine(&docker->images, tn_json_string(json, "ID", ""));
     (void)tn_engine_networks(docker->engine, TN_ENGINE_THEN(PROBE_MS, on_networks, docker));
 }
 
@@ -156,9 +166,13 @@ static void docker_confine(struct tn_executor *executor, struct tn_confine_profi
         tn_fatal(3, "%s", err.text);
     if (tn_docker_bin_make(docker->bin, &err) != 0)
         snprintf(docker->bin_error, sizeof(docker->bin_error), "%.500s", err.text);
+    tn_docker_images_open(&docker->images, tn_json_get(tn_executor_service(executor)->settings, "docker"),
+                          tn_executor_service(executor)->store_dir);
     docker->paths[0] = (struct tn_confine_path){docker->sockets, true};
     profile->paths = docker->paths;
-    profile->path_count = 1;
+    profile->path_count =
+        1 + tn_docker_images_paths(&docker->images, docker->paths + 1, TN_DOCKER_PATHS_MAX - 1);
+    profile->connect_ports = docker->images.ports;
     profile->groups = TN_CONFINE_FILES;
 }
 
@@ -230,6 +244,7 @@ static void docker_close(struct tn_executor *executor)
     tn_engine_free(docker->engine);
     event_free(docker->retry);
     cJSON_Delete(docker->info);
+    tn_docker_images_close(&docker->images);
     free(docker->sockets);
     free(docker->bin);
     free(docker);

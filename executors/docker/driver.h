@@ -10,10 +10,13 @@
 
 #include "executors/docker/container_spec.h"
 #include "executors/docker/engine.h"
+#include "executors/docker/images.h"
 #include "executors/sdk/executor.h"
 
 #include <limits.h>
 #include <sys/queue.h>
+
+#define TN_DOCKER_PATHS_MAX 64
 
 struct tn_docker_env; /* environment.h */
 
@@ -21,6 +24,7 @@ struct tn_docker {
     struct tn_executor *executor; /* borrowed */
     struct tn_engine *engine;     /* owned; NULL: DOCKER_HOST is of no use, and the reason was said */
     struct tn_container_host host;
+    struct tn_docker_images images;
     bool usable;         /* the engine answered, and `host` is true */
     bool listed;         /* the SDK was told once what is there */
     bool list_wanted;    /* it asked */
@@ -30,7 +34,7 @@ struct tn_docker {
     char *bin;           /* owned; RUN/docker-bin: what is mounted at TN_CONTAINER_BIN */
     char bin_error[512]; /* why there is no agent to mount, or "" */
     char node[HOST_NAME_MAX + 1];
-    struct tn_confine_path paths[2];
+    struct tn_confine_path paths[TN_DOCKER_PATHS_MAX];
     TAILQ_HEAD(, tn_docker_env) envs;
 };
 

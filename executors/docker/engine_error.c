@@ -49,19 +49,6 @@ static void add_advice(struct tn_err *err, const char *advice)
         snprintf(err->text + used, sizeof(err->text) - used, "; %s", advice);
 }
 
-/* A pull that failed says first which image cannot be had. */
-static void pull_error(const struct tn_engine_request_name *name, enum tn_err_code code, const char *message,
-                       struct tn_err *err)
-{
-    char image[TN_IMAGE_REF_TEXT_MAX + 1];
-
-    tn_image_ref_format(name->image, image, sizeof(image));
-    tn_err_set(err, code,
-               "image %.*s: the Docker Engine at %s cannot pull it: %s; check its name and tag, its \"auth\", and that "
-               "the engine reaches %s, or load it into the engine by hand (docker load)",
-               300, image, name->address, message, name->image->registry);
-}
-
 static enum tn_err_code code_of(int status)
 {
     if (status == 400)
@@ -172,7 +159,7 @@ void tn_engine_error_status(const struct tn_engine_request_name *name, int statu
     if (message[0] == '\0')
         snprintf(message, sizeof(message), "no text");
     if (name->is_pull && name->image != NULL) {
-        pull_error(name, code_of(status), message, err);
+        tn_err_set(err, code_of(status), "%s", message);
         return;
     }
     tn_err_set(err, code_of(status), "Docker Engine at %s: %s %.*s: HTTP %d: %s", name->address, name->method,
@@ -188,7 +175,7 @@ void tn_engine_error_stream(const struct tn_engine_request_name *name, const str
         return;
     tn_docker_text_copy(message, sizeof(message), decoder->text);
     if (name->is_pull && name->image != NULL) {
-        pull_error(name, decoder->code, message, err);
+        tn_err_set(err, decoder->code, "%s", message);
         return;
     }
     tn_err_set(err, decoder->code, "Docker Engine at %s: %s %.*s: %s", name->address, name->method, PATH_MAX_SHOWN,

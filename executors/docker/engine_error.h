@@ -24,6 +24,7 @@ struct tn_engine_request_name {
 void tn_engine_error_transport(const struct tn_engine_request_name *name, const struct tn_http_result *result,
                                struct tn_err *err);
 
+/* Of a pull, the following two give the bare words of the engine: pull_error.h says what they mean. */
 /* An HTTP status that is no success. `json` is the parsed answer or NULL, `text` the answer itself or NULL. */
 void tn_engine_error_status(const struct tn_engine_request_name *name, int status, const cJSON *json, const char *text,
                             struct tn_err *err);

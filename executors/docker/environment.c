@@ -5,7 +5,6 @@
 #include "core/lib/json.h"
 #include "core/lib/log.h"
 #include "executors/docker/folders.h"
-#include "executors/docker/registry_auth.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,8 +17,6 @@ enum {
     ASK_MS = 30000,
     CREATE_MS = 120000,
     START_MS = 120000,
-    PULL_MS = 3600 * 1000,
-    SAY_MS = 5000, /* between two lines about a pull */
     IMAGES_MAX = 64,
 };
 
@@ -62,6 +59,9 @@ bool tn_docker_env_halt(struct tn_docker_env *env)
 {
     for (size_t i = 0; env->watches != NULL && i < env->n_images; i++)
         tn_docker__watch_end(&env->watches[i]);
+    if (env->pull != NULL)
+        tn_docker_pull_cancel(env->pull);
+    env->pull = NULL;
     if (env->call != NULL && env->call_kept)
         return false;
     if (env->call != NULL)
@@ -161,7 +161,6 @@ static void fail_request(struct tn_docker_env *env, int status, const struct tn_
 /* ---- acquire: container after container ---- */
 
 static void begin_container(struct tn_docker_env *env);
-static void inspect_image(struct tn_docker_env *env);
 static void start_container(struct tn_docker_env *env);
 
 /* What every callback of acquire begins with. NULL: it failed or release was asked for meanwhile. */
@@ -275,83 +274,27 @@ static void create_container(struct tn_docker_env *env)
 
 /* ---- images ---- */
 
-static void on_pull_progress(const struct tn_docker_progress *line, void *arg)
+static void say_pull(const char *text, void *arg)
+{
+    tn_docker__say(arg, "%s", text);
+}
+
+static void on_pulled(const struct tn_docker_pulled *pulled, void *arg)
 {
     struct tn_docker_env *env = arg;
-    char image[TN_IMAGE_REF_TEXT_MAX + 1];
-    char text[sizeof(env->said)];
-    uint64_t now = tn_docker_now_ms();
-
-    tn_pull_progress_add(&env->progress, line);
-    if (now - env->said_ms < SAY_MS || !tn_pull_progress_text(&env->progress, text, sizeof(text)) ||
-        strcmp(text, env->said) == 0)
-        return;
-    env->said_ms = now;
-    snprintf(env->said, sizeof(env->said), "%s", text);
-    tn_docker__image_name(env, env->index, image, sizeof(image));
-    tn_docker__say(env, "Pulling image %s: %s", image, text);
-}
-
-static void on_pulled(int status, const cJSON *json, const struct tn_err *err, void *arg)
-{
-    struct tn_docker_env *env = answered(arg);
-    char image[TN_IMAGE_REF_TEXT_MAX + 1];
-    char text[sizeof(env->said)];
-
-    if (env == NULL)
-        return;
-    if (err != NULL && status == 0) {
-        fail_request(env, status, err);
-        return;
-    }
-    if (err != NULL) { /* the name, its registry or the credentials: the same again would fail again */
-        tn_docker__fail(env, false, "docker entry %zu: %s", env->index + 1, err->text);
-        return;
-    }
-    tn_docker__image_name(env, env->index, image, sizeof(image));
-    (void)tn_pull_progress_text(&env->progress, text, sizeof(text));
-    tn_docker__say(env, "Pulled image %s in %.1f s%s%s", image,
-                   (double)(tn_docker_now_ms() - env->pull_began_ms) / 1000.0, text[0] != '\0' ? ": " : "", text);
-    env->pulled = true;
-    inspect_image(env);
-}
-
-static void pull_image(struct tn_docker_env *env)
-{
-    const struct tn_container_image *image = &env->images[env->index];
-    char name[TN_IMAGE_REF_TEXT_MAX + 1];
-    char *auth = NULL;
-
-    tn_docker__image_name(env, env->index, name, sizeof(name));
-    tn_docker__say(env, "Pulling image %s", name);
-    memset(&env->progress, 0, sizeof(env->progress));
-    env->said[0] = '\0';
-    env->pull_began_ms = env->said_ms = tn_docker_now_ms();
-    if (image->username != NULL)
-        auth = tn_registry_auth_new(&image->ref, image->username, image->password);
-    env->call = tn_engine_image_pull(env->docker->engine, &image->ref, auth, on_pull_progress,
-                                     TN_ENGINE_THEN(PULL_MS, on_pulled, env));
-    if (auth != NULL)
-        explicit_bzero(auth, strlen(auth));
-    free(auth);
-}
-
-static void on_image(int status, const cJSON *json, const struct tn_err *err, void *arg)
-{
-    struct tn_docker_env *env = answered(arg);
     auto_json cJSON *kept = NULL;
+    char reason[1200];
 
-    if (env == NULL)
-        return;
-    if (err != NULL && err->code == TN_ERR_NOT_FOUND && !env->pulled) {
-        pull_image(env);
-        return;
-    }
-    if (err != NULL) {
-        fail_request(env, status, err);
+    env->pull = NULL;
+    if (pulled->error != NULL) {
+        snprintf(reason, sizeof(reason), "%s", pulled->error);
+        tn_docker__fail(env, pulled->retry, "docker entry %zu: %s", env->index + 1, reason);
+        if (pulled->engine_gone)
+            tn_docker_engine_gone(env->docker, reason);
         return;
     }
-    kept = env->index == 0 ? tn_container_kept_argv(&env->images[0], json) : NULL;
+    env->images[env->index].ref = *pulled->ref; /* what the engine knows it by */
+    kept = env->index == 0 ? tn_container_kept_argv(&env->images[0], pulled->image) : NULL;
     if (kept != NULL) {
         tn_docker__fail(
             env, false,
@@ -363,10 +306,14 @@ static void on_image(int status, const cJSON *json, const struct tn_err *err, vo
     create_container(env);
 }
 
-static void inspect_image(struct tn_docker_env *env)
+static void make_image_present(struct tn_docker_env *env)
 {
-    env->call = tn_engine_image_inspect(env->docker->engine, &env->images[env->index].ref,
-                                        TN_ENGINE_THEN(ASK_MS, on_image, env));
+    struct tn_task *task = task_of(env);
+
+    if (task == NULL) /* it ends; release follows */
+        return;
+    env->pull = tn_docker_pull_start(env->docker, &env->images[env->index], tn_task_lease(task),
+                                     (struct tn_docker_pull_then){say_pull, on_pulled, env});
 }
 
 /* ---- what is there already ---- */
@@ -399,7 +346,7 @@ static void on_inspected(int status, const cJSON *json, const struct tn_err *err
     if (env == NULL)
         return;
     if (err != NULL && err->code == TN_ERR_NOT_FOUND)
-        inspect_image(env);
+        make_image_present(env);
     else if (err != NULL)
         fail_request(env, status, err);
     else if (tn_container_state_parse(json, &state, &wrong) != 0)
@@ -412,7 +359,6 @@ static void begin_container(struct tn_docker_env *env)
 {
     char name[TN_CONTAINER_NAME_MAX + 1];
 
-    env->pulled = false;
     tn_docker__container_name(env, env->index, name, sizeof(name));
     env->call = tn_engine_inspect(env->docker->engine, name, TN_ENGINE_THEN(ASK_MS, on_inspected, env));
 }

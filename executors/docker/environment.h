@@ -4,7 +4,7 @@
 #define TN_EXECUTORS_DOCKER_ENVIRONMENT_H
 
 #include "executors/docker/driver.h"
-#include "executors/docker/pull_progress.h"
+#include "executors/docker/pull.h"
 
 enum tn_docker_phase {
     TN_DOCKER_ACQUIRING, /* containers are being found or made */
@@ -39,11 +39,7 @@ struct tn_docker_env {
     size_t index; /* the container that is worked on */
     struct tn_engine_call *call;
     bool call_kept; /* it makes or starts a container, which the engine does even when nobody listens any more */
-    bool pulled;    /* the current image */
-    struct tn_pull_progress progress;
-    uint64_t pull_began_ms;
-    uint64_t said_ms;
-    char said[80];
+    struct tn_docker_pull *pull; /* of the current image */
     struct tn_docker_watch *watches; /* owned; n_images */
 
     /* removal */

@@ -441,6 +441,8 @@ struct tn_http_call *tn_http_start(struct tn_http *http, const struct tn_http_re
     }
     if (request->header != NULL)
         call->headers = curl_slist_append(call->headers, request->header);
+    for (size_t i = 0; request->more != NULL && request->more[i] != NULL; i++)
+        call->headers = curl_slist_append(call->headers, request->more[i]);
     TAILQ_INSERT_TAIL(&http->calls, call, link);
     tn_http__request_turn(http);
     return call;

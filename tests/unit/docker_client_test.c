@@ -237,11 +237,11 @@ static void test_pull(void)
               "MDAifQ==");
     tn_buf_free(&server.auth);
     server.answer = OK_HEAD "\r\n{\"status\":\"x\"}\r\n{\"error\":\"no such tag\"}\r\n";
-    run(&server, ask_pull, TN_ERR_UNAVAILABLE, "image r.example:5000/a/b:1: the Docker Engine at unix:///tmp/", seen);
+    run(&server, ask_pull, TN_ERR_UNAVAILABLE, "no such tag", seen);
     tn_buf_free(&server.auth);
     server.answer = OK_HEAD "\r\n{\"status\":\"x\"}\r\n<html>\r\n";
     run(&server, ask_pull, TN_ERR_PROTOCOL,
-        "cannot pull it: the engine's progress has a line of 6 bytes that is no JSON", seen);
+        "the engine's progress has a line of 6 bytes that is no JSON", seen);
     tn_buf_free(&server.auth);
     server.answer = OK_HEAD "\r\n{\"status\":\"x\"}\r\n{\"status\":\"y\"}\r\n";
     run(&server, ask_pull_and_cancel, TN_OK, "",

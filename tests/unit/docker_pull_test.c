@@ -6,47 +6,55 @@
 
 static struct tn_pull_progress progress;
 
-static void add(const char *id, const char *status, int64_t current)
+static void add_of(const char *id, const char *status, int64_t current, int64_t total)
 {
-    struct tn_docker_progress line = {.current = current, .total = -1};
+    struct tn_docker_progress line = {.current = current, .total = total};
 
     snprintf(line.id, sizeof(line.id), "%s", id);
     snprintf(line.status, sizeof(line.status), "%s", status);
     tn_pull_progress_add(&progress, &line);
 }
 
-static const char *text(void)
+static void add(const char *id, const char *status, int64_t current)
 {
-    static char out[80];
+    add_of(id, status, current, -1);
+}
 
-    (void)tn_pull_progress_text(&progress, out, sizeof(out));
+static const char *text(uint64_t elapsed_ms)
+{
+    static char out[TN_PULL_TEXT_MAX];
+
+    (void)tn_pull_progress_text(&progress, elapsed_ms, out, sizeof(out));
     return out;
 }
 
 int main(void)
 {
-    char id[80];
+    char id[TN_PULL_TEXT_MAX];
 
-    CHECK(!tn_pull_progress_text(&progress, id, sizeof(id)));
+    CHECK(!tn_pull_progress_text(&progress, 1, id, sizeof(id)));
     add("latest", "Pulling from library/alpine", -1);
     add("", "Digest: sha256:0", -1);
-    CHECK_STR(text(), "");
+    CHECK_STR(text(1), "");
     add("aaa", "Pulling fs layer", -1);
     add("bbb", "Already exists", -1);
-    add("aaa", "Downloading", 5000000);
-    CHECK_STR(text(), "layer 1/2, 5 MB");
+    add_of("aaa", "Downloading", 5000000, 20000000);
+    CHECK_STR(text(2500), "1 of 2 layers, 5.0 of 20.0 MB, 2.0 MB/s");
+    add("aaa", "Retrying in 5 seconds", -1);
+    CHECK_STR(text(5000), "1 of 2 layers, 5.0 of 20.0 MB, 1.0 MB/s, Retrying in 5 seconds");
     add("aaa", "Extracting", 1); /* the bytes that were loaded stay */
+    CHECK_STR(text(5000), "1 of 2 layers, 5.0 of 20.0 MB, 1.0 MB/s, unpacking");
     add("aaa", "Pull complete", -1);
-    CHECK_STR(text(), "layer 2/2, 5 MB");
+    CHECK_STR(text(0), "2 layers, 5.0 MB");
     /* An engine that lies about sizes and names without end. */
     add("ccc", "Downloading", INT64_MAX);
-    CHECK_STR(text(), "layer 2/3, 9223372036854 MB");
+    CHECK_STR(text(0), "3 layers, 9223372036854.8 MB");
     for (int i = 0; i < 2 * TN_PULL_LAYERS_MAX; i++) {
         snprintf(id, sizeof(id), "layer with a name longer than is kept %d", i);
         add(id, "Downloading", 1);
         snprintf(id, sizeof(id), "%d", i);
         add(id, "Downloading", 1);
     }
-    CHECK_STR(text(), "layer 2/256, 9223372036854 MB");
+    CHECK_STR(text(0), "256 layers, 9223372036854.8 MB");
     return tn_check_result();
 }

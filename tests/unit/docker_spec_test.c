@@ -125,8 +125,13 @@ static void test_refusals(void)
 {
     refuse("{}", "a docker image without the text \"image\"; expected its name there");
     refuse("{\"image\":\"a\",\"aws_auth\":{}}",
-           "docker image \"a\": \"aws_auth\" is not supported; expected image, name, user, entrypoint, command, "
-           "environment or auth");
+           "docker image \"a\": \"aws_auth\" is not what it must be; expected a map with the texts "
+           "\"aws_access_key_id\" and \"aws_secret_access_key\", or with \"oidc_role_arn\", given once");
+    refuse("{\"image\":\"a\",\"auth\":{\"username\":\"u\",\"password\":\"p\"},\"aws_auth\":{\"oidc_role_arn\":\"r\"}}",
+           "docker image \"a\": \"aws_auth\" is not what it must be; expected either \"auth\" or \"aws_auth\", not both");
+    refuse("{\"image\":\"a\",\"ports\":1}",
+           "docker image \"a\": \"ports\" is not supported; expected image, name, user, entrypoint, command, "
+           "environment, auth or aws_auth");
     refuse("{\"image\":\"a\",\"name\":\"a b\"}", "docker image \"a\": \"name\" is not what it must be; expected a host "
                                                  "name: at most 253 letters, digits, \"-\", \"_\" and \".\"");
     refuse("{\"image\":\"a\",\"user\":\"x\",\"user\":\"y\"}",
