@@ -9,6 +9,8 @@ static const char *kind_text(const struct tn_setting *setting)
     switch (setting->kind) {
     case TN_SETTING_TEXT:
         return "text";
+    case TN_SETTING_PATTERN:
+        return "regular expression";
     case TN_SETTING_PATH:
         return "absolute path, or one that begins with ~/";
     case TN_SETTING_CHOICE:

@@ -2,6 +2,7 @@
 
 #include "core/compiler/definitions.h"
 #include "core/compiler/fields.h"
+#include "core/compiler/regex.h"
 #include "core/compiler/view.h"
 #include "core/lib/settings.h"
 
@@ -116,6 +117,12 @@ static bool read_setting(struct reader *reader, const struct tn_setting *row, co
     switch (row->kind) {
     case TN_SETTING_PATH:
         return read_path(reader, value, what, name, out);
+    case TN_SETTING_PATTERN:
+        if (value->kind == VIEW_SCALAR &&
+            regex__matches(reader->c, value, value->text, value->len, NULL) == REGEX_FAILED)
+            return false;
+        field.kind = FIELD_TEXT;
+        break;
     case TN_SETTING_TEXT:
         field.kind = FIELD_TEXT;
         break;

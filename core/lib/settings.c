@@ -30,9 +30,9 @@ static const char *const enclosures[] = {"auto", "cgroup", "namespace", "group",
     {                                                                                                                  \
         .path = name, .kind = kind_, .required = true, .receivers = who, .doc = text                                   \
     }
-#define EITHER(name, who, text)                                                                                        \
+#define EITHER(name, kind_, who, text)                                                                                 \
     {                                                                                                                  \
-        .path = name, .kind = TN_SETTING_TEXT, .alternative = true, .receivers = who, .doc = text                      \
+        .path = name, .kind = kind_, .alternative = true, .receivers = who, .doc = text                                \
     }
 #define CHOICE(name, who, list, def, text)                                                                             \
     {                                                                                                                  \
@@ -72,17 +72,26 @@ const struct tn_setting tn_settings[] = {
     LIST("docker.images[]", TN_SETTINGS_DOCKER,
          "Other names for the images that configs ask for. The first entry that fits counts. Each has one of `image`, "
          "`prefix` and `pattern`, and `use`."),
-    EITHER("docker.images[].image", TN_SETTINGS_DOCKER, "The whole name as the config writes it."),
-    EITHER("docker.images[].prefix", TN_SETTINGS_DOCKER, "The name's begin; `use` takes its place."),
-    EITHER("docker.images[].pattern", TN_SETTINGS_DOCKER,
-           "A regular expression (PCRE2) for the whole name; in `use`, \\1 to \\9 stand for its groups."),
+    EITHER("docker.images[].image", TN_SETTING_TEXT, TN_SETTINGS_DOCKER,
+           "The whole name. It and the two below are held against the name as the config writes it, then against its full form, "
+           "such as docker.io/library/alpine:latest."),
+    EITHER("docker.images[].prefix", TN_SETTING_TEXT, TN_SETTINGS_DOCKER, "The name's begin; `use` takes its place."),
+    EITHER("docker.images[].pattern", TN_SETTING_PATTERN, TN_SETTINGS_DOCKER,
+           "A regular expression (PCRE2) for the whole name; in `use`, \\1 to \\9, or $1 to $9, stand for its groups."),
     ITEM("docker.images[].use", TN_SETTING_TEXT, TN_SETTINGS_DOCKER, "What is used instead."),
     INT("docker.pull_attempts", TN_SETTINGS_DOCKER, "5", 1, 20,
         "How often a pull is tried when the registry limits its rate or fails for the moment."),
+    DURATION("docker.refresh_after", TN_SETTINGS_DOCKER, "1s",
+             "For how long an image that was pulled by a tag is used without asking its registry whether the tag has moved. By "
+             "default each job asks."),
+    TEXT("docker.ecr_endpoint", TN_SETTINGS_DOCKER, "",
+         "Address, as https://host[:port], at which AWS is asked for the tokens of `aws_auth`, for example of a VPC endpoint. By "
+         "default that of the registry's region."),
     SIZE("docker.ramdisk", TN_SETTINGS_DOCKER, "0",
          "Size of /mnt/ramdisk in the first container of a job. 0: a quarter of the job's memory."),
     INT("docker.cleanup.images_above", TN_SETTINGS_DOCKER, "80", 1, 100,
-        "Percentage of the engine's disk above which unused images are removed, the least recently used first."),
+        "Percentage of the engine's disk above which unused images are removed, the least recently used first. Only images "
+        "that Tenon pulled are removed."),
     DURATION("docker.cleanup.images_unused_for", TN_SETTINGS_DOCKER, "1h",
              "How long an image must have been unused before it is removed."),
     TEXT("machine.run_as", TN_SETTINGS_MACHINE | TN_SETTINGS_KERNEL, "",
@@ -146,6 +155,7 @@ static cJSON *default_of(const struct tn_setting *setting)
 
     switch (setting->kind) {
     case TN_SETTING_TEXT:
+    case TN_SETTING_PATTERN:
     case TN_SETTING_PATH:
     case TN_SETTING_CHOICE:
         return cJSON_CreateString(setting->fallback);

@@ -12,6 +12,7 @@
 
 enum tn_setting_kind {
     TN_SETTING_TEXT,
+    TN_SETTING_PATTERN,  /* a regular expression */
     TN_SETTING_PATH,     /* absolute; "~/" at its begin is the home folder of who starts Tenon */
     TN_SETTING_CHOICE,   /* one of `choices` */
     TN_SETTING_INT,      /* min..max */

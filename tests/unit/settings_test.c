@@ -105,6 +105,8 @@ static void test_bad(void)
     check_bad("docker:\n  images: {}\n", "T2008", 2, 11, "`docker.images` must be a list of maps, but is a map");
     check_bad("docker: {images: [{image: a, prefix: b, use: c}]}", "T2009", 1, 19,
               "an entry of `docker.images` needs exactly one of 3 keys, but has 2");
+    check_bad("docker: {images: [{pattern: \"a(\", use: c}]}", "T2015", 1, 29,
+              "`a(` is not a regular expression: missing closing parenthesis, at its character 3");
     check_bad("docker: {images: [{image: a}]}", "T2009", 1, 19, "an entry of `docker.images` has no `use`");
     check_bad("docker: {tls: {ca: ca.pem}}", "T2010", 1, 20,
               "`ca` of `docker.tls` is `ca.pem`, which is no absolute path");
