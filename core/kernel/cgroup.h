@@ -1,7 +1,9 @@
 /* A control group for each program that tenond starts on request: finds and ends all of it, and limits it.
  *
  * Version 2 tracks and kills (cgroup.kill) where it is mounted, version 1 otherwise; limits go to whichever version has
- * the controller. Where no group can be made (no root, no delegation) there is none and the caller does without. */
+ * the controller. In version 2 ours lie below the group that tenond is in, or below the first above it that passes the
+ * controllers on and lets us in: so a delegated subtree serves without root. Where no group can be made or entered (no
+ * root, no delegation) there is none, `why` says so, and the caller does without. */
 #ifndef TN_KERNEL_CGROUP_H
 #define TN_KERNEL_CGROUP_H
 
@@ -11,6 +13,9 @@
 #include <stddef.h>
 
 enum { TN_CGROUP_TREES = 4 };
+
+/* Set of limits. */
+enum { TN_LIMIT_CPU = 1, TN_LIMIT_MEMORY = 2, TN_LIMIT_PIDS = 4 };
 
 struct tn_cgroup_limits {
     unsigned cpu_milli; /* thousandths of a CPU; 0: none, as for all here */
@@ -24,16 +29,21 @@ struct tn_cgroups {
     bool track_v2;
     char *limits[TN_CGROUP_TREES]; /* owned; version 1, by controller; NULL: none */
     char *name;                    /* owned; "tenon-INSTALLATION" */
+    char *note;                    /* owned; file that says where ours are, or NULL */
+    char why[256];                 /* there is none; "" while there is */
 };
 
 struct tn_cgroup {
     char *folders[TN_CGROUP_TREES + 1]; /* owned; the first one tracks */
     size_t count;
-    bool limited; /* all limits that were asked for hold */
+    unsigned limited; /* which of the limits that were asked for hold: TN_LIMIT_… */
 };
 
-/* Finds what there is; never fails. */
-void tn_cgroups_open(struct tn_cgroups *groups, const char *installation);
+/* Finds what there is; never fails. Kills what a private run whose tenond is gone left in groups, and removes them;
+ * STORE_DIR/control-groups says where they were. */
+void tn_cgroups_open(struct tn_cgroups *groups, const char *installation, const char *store_dir);
+/* Which limits can be set: TN_LIMIT_… */
+unsigned tn_cgroups_limits(const struct tn_cgroups *groups);
 /* Removes our folder in each hierarchy, if nothing is left in it. */
 void tn_cgroups_close(struct tn_cgroups *groups);
 

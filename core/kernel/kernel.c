@@ -1,4 +1,5 @@
 #include "core/kernel/kernel.h"
+#include "core/kernel/operator.h"
 #include "core/kernel/worker.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
@@ -380,7 +381,10 @@ static void watch(struct tn_kernel *kernel, int what, short flags, event_callbac
 
 static int kernel_open(struct tn_kernel *kernel, struct tn_err *err)
 {
+    char text[512];
     struct tn_programs_config programs = {.run_dir = kernel->config->run_dir,
+                                          .state_dir = kernel->config->state_dir,
+                                          .store_dir = kernel->config->store_dir,
                                           .installation = kernel->config->installation,
                                           .is_private = kernel->config->is_private,
                                           .log_fd = kernel->config->log_fd,
@@ -390,6 +394,11 @@ static int kernel_open(struct tn_kernel *kernel, struct tn_err *err)
                                           .idle = programs_idle,
                                           .arg = kernel};
 
+    kernel->settings = tn_operator_settings(kernel->config->settings_dir, err);
+    if (kernel->settings == NULL)
+        return -1;
+    programs.settings = kernel->settings;
+    programs.enclosure = tn_json_string(tn_json_get(kernel->settings, "machine"), "enclosure", "auto");
     kernel->base = programs.base = event_base_new();
     kernel->seen = tn_seen_new();
     if (kernel->base == NULL || kernel->seen == NULL)
@@ -405,6 +414,7 @@ static int kernel_open(struct tn_kernel *kernel, struct tn_err *err)
     kernel->programs = tn_programs_open(&programs, err);
     if (kernel->programs == NULL || add_workers(kernel, err) != 0)
         return -1;
+    tn_info("programs: %s", tn_programs_text(kernel->programs, text, sizeof(text)));
     kernel->life = next_life(kernel);
     kernel->client = TN_ADDRESS(TN_ROLE_CLIENT, 0);
     kernel->client_life = next_life(kernel);
@@ -427,6 +437,7 @@ static void kernel_close(struct tn_kernel *kernel)
     for (size_t i = 0; i < kernel->event_count; i++)
         event_free(kernel->events[i]);
     tn_seen_free(kernel->seen);
+    cJSON_Delete(kernel->settings);
     if (kernel->base != NULL)
         event_base_free(kernel->base);
     free(kernel);

@@ -17,8 +17,8 @@ struct tn_kernel_config {
     const char *root; /* of the programs: ROOT/core/…, ROOT/executors/… */
     const char *installation;
     const char *settings_dir; /* "" without one */
-    const char *log_path;    /* "" when logs go to standard error */
-    bool is_private;         /* ends with its caller; removes its run folder; ends when a core process has failed */
+    const char *log_path;     /* "" when logs go to standard error */
+    bool is_private;          /* ends with its caller; removes its run folder; ends when a core process has failed */
     int log_fd;
     int ready_fd; /* gets one JSON line; -1: none */
     int life_fd;  /* its end of file is an orderly stop; -1: none */

@@ -111,6 +111,7 @@ void tn_kernel__tell_ready(struct tn_kernel *kernel)
 {
     const struct tn_kernel_config *config = kernel->config;
     auto_json cJSON *line = cJSON_CreateObject();
+    char programs[512];
     auto_free char *text = NULL;
     auto_free char *bus = tn_fs_path("ipc://%s/bus/%04x.%08x/s", config->run_dir, (unsigned)kernel->client,
                                      (unsigned)kernel->client_life);
@@ -141,6 +142,7 @@ void tn_kernel__tell_ready(struct tn_kernel *kernel)
     cJSON_AddStringToObject(line, "run", config->run_dir);
     cJSON_AddStringToObject(line, "state", config->state_dir);
     cJSON_AddStringToObject(line, "store", config->store_dir);
+    cJSON_AddStringToObject(line, "programs", tn_programs_text(kernel->programs, programs, sizeof(programs)));
     text = tn_json_print(line);
     with_end = tn_fs_path("%s\n", text);
     if (config->ready_fd >= 0 && tn_fs_write_all(config->ready_fd, with_end, strlen(with_end), NULL) != 0)
@@ -171,6 +173,7 @@ static void take_status(struct tn_kernel *kernel, const struct tn_header *header
 {
     auto_json cJSON *body = cJSON_CreateObject();
     cJSON *list = cJSON_AddArrayToObject(body, "processes");
+    char programs[512];
 
     for (size_t i = 0; i < kernel->count; i++) {
         const struct tn_worker *worker = &kernel->workers[i];
@@ -187,6 +190,7 @@ static void take_status(struct tn_kernel *kernel, const struct tn_header *header
             cJSON_AddStringToObject(item, "reason", worker->reason);
         cJSON_AddItemToArray(list, item);
     }
+    cJSON_AddStringToObject(body, "programs", tn_programs_text(kernel->programs, programs, sizeof(programs)));
     tn_kernel__reply(kernel, header, TN_MSG_STATUS_IS, body);
 }
 

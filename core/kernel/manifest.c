@@ -22,15 +22,17 @@ void tn_manifest_free(struct tn_manifest *manifest)
     for (size_t i = 0; i < manifest->program_count; i++) {
         free(manifest->programs[i].name);
         free(manifest->programs[i].path);
+        free(manifest->programs[i].settings);
+        free(manifest->programs[i].user_option);
     }
     free(manifest);
 }
 
-const char *tn_manifest_program_path(const struct tn_manifest *manifest, const char *name)
+const struct tn_manifest_program *tn_manifest_program(const struct tn_manifest *manifest, const char *name)
 {
     for (size_t i = 0; i < manifest->program_count; i++)
         if (strcmp(manifest->programs[i].name, name) == 0)
-            return manifest->programs[i].path;
+            return &manifest->programs[i];
     return NULL;
 }
 
@@ -79,6 +81,30 @@ static int take_environment(struct tn_manifest *manifest, const cJSON *json, con
     return 0;
 }
 
+static int take_program(struct tn_manifest *manifest, const cJSON *item, const char *folder, const char *file,
+                        struct tn_err *err)
+{
+    const char *path = tn_json_string(item, "program", "");
+    const char *settings = tn_json_string(item, "settings", NULL);
+    const char *option = tn_json_string(item, "user_option", NULL);
+    const cJSON *member;
+
+    cJSON_ArrayForEach (member, item)
+        if (strcmp(member->string, "program") != 0 && strcmp(member->string, "settings") != 0 &&
+            strcmp(member->string, "user_option") != 0)
+            path = "";
+    if (!good_name(item->string) || path[0] == '\0' || (settings == NULL && option != NULL))
+        return wrong(err, file, "programs",
+                     "{\"name\": {\"program\": \"path\"}}, besides \"settings\" and with it \"user_option\"");
+    manifest->programs[manifest->program_count++] = (struct tn_manifest_program){
+        .name = tn_fs_path("%s", item->string),
+        .path = beside(folder, path),
+        .settings = settings != NULL ? tn_fs_path("%s", settings) : NULL,
+        .user_option = option != NULL ? tn_fs_path("%s", option) : NULL,
+    };
+    return 0;
+}
+
 static int take_programs(struct tn_manifest *manifest, const cJSON *json, const char *folder, const char *file,
                          struct tn_err *err)
 {
@@ -87,14 +113,9 @@ static int take_programs(struct tn_manifest *manifest, const cJSON *json, const 
 
     if (programs != NULL && (!cJSON_IsObject(programs) || cJSON_GetArraySize(programs) > TN_MANIFEST_ITEMS_MAX))
         return wrong(err, file, "programs", "an object of at most 64 programs");
-    cJSON_ArrayForEach (item, programs) {
-        const char *path = tn_json_string(item, "program", "");
-
-        if (!good_name(item->string) || path[0] == '\0')
-            return wrong(err, file, "programs", "{\"name\": {\"program\": \"path\"}}");
-        manifest->programs[manifest->program_count++] =
-            (struct tn_manifest_program){tn_fs_path("%s", item->string), beside(folder, path)};
-    }
+    cJSON_ArrayForEach (item, programs)
+        if (take_program(manifest, item, folder, file, err) != 0)
+            return -1;
     return 0;
 }
 

@@ -4,7 +4,9 @@
  *      "program": "tenon-executor-machine",    relative to the manifest's folder
  *      "kinds": ["machine"],
  *      "environment": ["DOCKER_HOST"],         variables of tenond's environment that it gets, too
- *      "programs": {"agent": {"program": "../agent/tenon-agent"}}}   what tenond starts for it on request
+ *      "programs": {"agent": {"program": "../agent/tenon-agent",     what tenond starts for it on request
+ *                             "settings": "machine",                 section of the settings with run_as,
+ * command_prefix "user_option": "--user"}}}             how the program is told the user of run_as
  *
  * Unknown members are refused by name: a mistyped one would silently do nothing. */
 #ifndef TN_KERNEL_MANIFEST_H
@@ -17,8 +19,10 @@
 enum { TN_MANIFEST_BYTES_MAX = 65536, TN_MANIFEST_ITEMS_MAX = 64, TN_MANIFESTS_MAX = 64 };
 
 struct tn_manifest_program {
-    char *name; /* owned */
-    char *path; /* owned; absolute, or as the folder was given */
+    char *name;        /* owned */
+    char *path;        /* owned; absolute, or as the folder was given */
+    char *settings;    /* owned; section of the operator's settings that holds for it; NULL: none */
+    char *user_option; /* owned; by which it is told the user to run as; NULL: it cannot */
 };
 
 struct tn_manifest {
@@ -36,7 +40,7 @@ struct tn_manifest *tn_manifest_read(const char *file, struct tn_err *err) TN_MU
 struct tn_manifest *tn_manifest_parse(const char *text, size_t length, const char *folder, const char *file,
                                       struct tn_err *err) TN_MUST_CHECK;
 void tn_manifest_free(struct tn_manifest *manifest);
-/* The path of a program that the manifest names, or NULL. */
-const char *tn_manifest_program_path(const struct tn_manifest *manifest, const char *name);
+/* A program that the manifest names, or NULL. */
+const struct tn_manifest_program *tn_manifest_program(const struct tn_manifest *manifest, const char *name);
 
 #endif

@@ -7,7 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+enum { ENVIRONMENT_MAX = 256 * 1024 };
 
 struct proc {
     pid_t pid;
@@ -56,6 +59,13 @@ uint64_t tn_procs_start_time(pid_t pid)
     uint64_t start;
 
     return read_stat(pid, &parent, &start) ? start : 0;
+}
+
+unsigned long long tn_procs_namespace(void)
+{
+    struct stat info;
+
+    return stat("/proc/self/ns/pid", &info) == 0 ? (unsigned long long)info.st_ino : 0;
 }
 
 static struct proc *read_all(size_t *count)
@@ -128,6 +138,41 @@ void tn_procs_descendants(pid_t root, void (*cb)(void *arg, pid_t pid), void *ar
     for (size_t i = 0; i < count; i++)
         if (procs[i].found)
             cb(arg, procs[i].pid);
+}
+
+/* The value of `name` in "A=1\0B=2\0", or NULL. */
+static const char *find_variable(const char *block, ssize_t size, const char *name)
+{
+    size_t length = strlen(name);
+
+    for (const char *at = block; at < block + size; at += strlen(at) + 1)
+        if (strncmp(at, name, length) == 0 && at[length] == '=')
+            return at + length + 1;
+    return NULL;
+}
+
+void tn_procs_marked(const char *name, void (*cb)(void *arg, pid_t pid, const char *value), void *arg)
+{
+    auto_dir DIR *dir = opendir("/proc");
+    auto_free char *block = malloc(ENVIRONMENT_MAX);
+    struct dirent *entry;
+    pid_t parent;
+    uint64_t start;
+
+    while (dir != NULL && block != NULL && (entry = readdir(dir)) != NULL) {
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        char path[64];
+        const char *value;
+        ssize_t size;
+
+        if (pid <= 0 || pid == getpid())
+            continue;
+        snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
+        size = read_file(path, block, ENVIRONMENT_MAX);
+        value = size > 0 ? find_variable(block, size, name) : NULL;
+        if (value != NULL && read_stat(pid, &parent, &start))
+            cb(arg, pid, value);
+    }
 }
 
 bool tn_procs_in_cgroup(pid_t pid, const char *part)

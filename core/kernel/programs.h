@@ -1,12 +1,14 @@
 /* The programs that executors have started: the agent on this host, a virtual machine. They outlive their executor.
  *
- * Each runs in a session of its own, and in a control group where one can be made. It is named by (task, attempt);
+ * Each runs in a session of its own, kept together by the best that can be had here: a control group; else a process id
+ * namespace; else its process group, its descendants and a mark in their environment. It is named by (task, attempt);
  * starting it again while it runs, or stopping it when it is gone, does nothing more. When its first process ends, or
- * it is stopped, everything that came from it is killed before PROGRAM_EXITED or the answer is sent: what is in the
- * control group; else its process group, its descendants, and the orphans that came to tenond (it is the subreaper) and
- * that nobody knows. A program that ended by itself is remembered until it is stopped, so that a repeated PROGRAM_START
- * cannot run it twice. A record of each lies in RUN/programs (not in a private run, which nothing outlives): the next
- * tenond adopts them. */
+ * it is stopped, everything that came from it is killed before PROGRAM_EXITED or the answer is sent, also the orphans
+ * that came to tenond (it is the subreaper) and that nobody knows; what is mounted in its folder is unmounted. What
+ * belongs to other users and may not be killed is told in the log. A program that ended by itself is remembered until
+ * it is stopped, so that a repeated PROGRAM_START cannot run it twice. A record of each lies in RUN/programs (not in a
+ * private run, which nothing outlives): the next tenond adopts them. What a killed tenond left without a record is
+ * found by its control group or its mark. */
 #ifndef TN_KERNEL_PROGRAMS_H
 #define TN_KERNEL_PROGRAMS_H
 
@@ -25,6 +27,10 @@ struct tn_programs; /* opaque */
 struct tn_programs_config {
     struct event_base *base; /* borrowed */
     const char *run_dir;     /* borrowed */
+    const char *state_dir;   /* borrowed; what a program left mounted in its folder below it is unmounted */
+    const char *store_dir;   /* borrowed; notes for the next tenond go there */
+    const cJSON *settings;   /* borrowed; the operator's, see operator.h */
+    const char *enclosure;   /* borrowed; "auto", "cgroup", "namespace" or "group" */
     const char *installation;
     bool is_private;
     int log_fd;
@@ -50,6 +56,10 @@ void tn_programs_stop(struct tn_programs *programs, const struct tn_manifest *ex
                       const cJSON *body);
 void tn_programs_list(struct tn_programs *programs, const struct tn_manifest *executor,
                       const struct tn_header *request);
+
+/* What keeps programs together here, and which limits can be set: "cgroup (version 2), limits: cpu memory pids".
+ * Returns `out`. */
+const char *tn_programs_text(const struct tn_programs *programs, char *out, size_t size);
 
 /* A child has ended. False if it was no program's first process. */
 bool tn_programs_reaped(struct tn_programs *programs, pid_t pid, int status);

@@ -1,9 +1,13 @@
 #include "core/kernel/spawn.h"
+#include "core/lib/cleanup.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -64,16 +68,28 @@ static int set_limits(void)
     return setrlimit(RLIMIT_NOFILE, &files);
 }
 
-/* Runs in the child on the parent's memory: system calls only. Returns only if one failed; says which. */
-static const char *child(const struct tn_spawn *spawn, int null_fd, pid_t parent)
+/* `parent` is a descriptor of tenond: in a namespace of its own a process cannot tell by number who its parent is. */
+static bool is_dead(int parent)
 {
+    struct pollfd poll_fd = {.fd = parent, .events = POLLIN};
+
+    return poll(&poll_fd, 1, 0) > 0;
+}
+
+/* Runs in the child on the parent's memory: system calls only. Returns only if one failed; says which. */
+static const char *child(const struct tn_spawn *spawn, int null_fd, int parent)
+{
+    const char *failed = NULL;
+
     if (spawn->death_signal != 0 && prctl(PR_SET_PDEATHSIG, spawn->death_signal, 0, 0, 0) != 0)
         return "PDEATHSIG";
-    if (getppid() != parent) /* it died before that: nobody waits for us */
+    if (is_dead(parent)) /* before that: nobody waits for us */
         _exit(127);
     for (size_t i = 0; i < spawn->cgroup_count; i++)
         if (write(spawn->cgroup_fds[i], "0", 1) != 1)
             return "cgroup";
+    if (spawn->space != NULL && (failed = tn_namespace_enter(spawn->space)) != NULL)
+        return failed;
     if (setsid() < 0)
         return "setsid";
     umask(077);
@@ -91,7 +107,7 @@ static const char *child(const struct tn_spawn *spawn, int null_fd, pid_t parent
 }
 
 /* Apart from its caller so that nothing of the caller's lives in registers across vfork. */
-static __attribute__((noinline)) pid_t vfork_child(const struct tn_spawn *spawn, int null_fd, pid_t parent,
+static __attribute__((noinline)) pid_t vfork_child(const struct tn_spawn *spawn, int null_fd, int parent,
                                                    struct progress *progress)
 {
     pid_t pid = vfork();
@@ -104,25 +120,57 @@ static __attribute__((noinline)) pid_t vfork_child(const struct tn_spawn *spawn,
     return pid;
 }
 
+/* The child has a copy of our memory, and we wait for its exec; `progress` is shared. */
+static pid_t clone_child(const struct tn_spawn *spawn, int null_fd, int parent, struct progress *progress)
+{
+    pid_t pid = (pid_t)syscall(SYS_clone, spawn->space->flags | CLONE_VFORK | SIGCHLD, NULL, NULL, NULL, NULL);
+
+    if (pid == 0) {
+        progress->what = child(spawn, null_fd, parent);
+        progress->sys = errno;
+        _exit(127);
+    }
+    return pid;
+}
+
+static pid_t start(const struct tn_spawn *spawn, int null_fd, int parent, struct progress *progress)
+{
+    struct progress *shared;
+    pid_t pid;
+    int sys;
+
+    if (spawn->space == NULL)
+        return vfork_child(spawn, null_fd, parent, progress);
+    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        return -1;
+    pid = clone_child(spawn, null_fd, parent, shared);
+    sys = errno;
+    *progress = *shared;
+    munmap(shared, sizeof(*shared));
+    errno = sys;
+    return pid;
+}
+
 pid_t tn_spawn(const struct tn_spawn *spawn, struct tn_err *err)
 {
     struct progress progress = {NULL, 0};
-    int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    auto_fd int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    auto_fd int parent = (int)syscall(SYS_pidfd_open, getpid(), 0);
     sigset_t all;
     sigset_t before;
     pid_t pid;
     int sys;
 
-    if (null_fd < 0) {
-        tn_err_sys(err, errno, "/dev/null");
+    if (null_fd < 0 || parent < 0) {
+        tn_err_sys(err, errno, null_fd < 0 ? "/dev/null" : "pidfd_open");
         return -1;
     }
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before); /* no handler of ours may run in the child on our memory */
-    pid = vfork_child(spawn, null_fd, getpid(), &progress);
+    pid = start(spawn, null_fd, parent, &progress);
     sys = errno;
     sigprocmask(SIG_SETMASK, &before, NULL);
-    close(null_fd);
     if (pid < 0) {
         tn_err_sys(err, sys, "cannot start %s", spawn->path);
         return -1;

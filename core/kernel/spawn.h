@@ -2,6 +2,7 @@
 #ifndef TN_KERNEL_SPAWN_H
 #define TN_KERNEL_SPAWN_H
 
+#include "core/kernel/namespace.h"
 #include "core/lib/err.h"
 
 #include <stdbool.h>
@@ -19,7 +20,8 @@ struct tn_spawn {
     int pass_fd;              /* becomes descriptor 3; -1: none */
     const int *cgroup_fds;    /* opened cgroup.procs files that it enters before its first instruction */
     size_t cgroup_count;
-    int death_signal; /* sent when tenond dies; 0: it lives on */
+    const struct tn_namespace *space; /* it is the first process of new namespaces; NULL: it shares ours */
+    int death_signal;                 /* sent when tenond dies; 0: it lives on */
     bool no_new_privs;
 };
 

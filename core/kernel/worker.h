@@ -44,6 +44,7 @@ struct tn_kernel {
     struct tn_worker *bus; /* the first of them */
     struct tn_link *link;  /* owned; NULL while there is no bus */
     int bus_fd;            /* the bus's end of the link, until it is spawned */
+    cJSON *settings;       /* owned; of the operator */
     struct tn_programs *programs;
     struct tn_seen *seen;
     uint32_t life;      /* own */

@@ -136,3 +136,37 @@ char *tn_fs_safe_name(const char *name)
         safe[0] = '_';
     return steal_ptr(&safe);
 }
+
+/* 0, or errno. */
+static int check_program(const char *path)
+{
+    struct stat info;
+
+    if (stat(path, &info) != 0 || access(path, X_OK) != 0)
+        return errno;
+    return S_ISREG(info.st_mode) ? 0 : EACCES;
+}
+
+char *tn_fs_find_program(const char *program, struct tn_err *err)
+{
+    const char *path = getenv("PATH");
+    auto_free char *folders = tn_fs_path("%s", path != NULL ? path : "");
+    char *save = NULL;
+    int sys;
+
+    if (strchr(program, '/') != NULL) {
+        sys = check_program(program);
+        if (sys == 0)
+            return tn_fs_path("%s", program);
+        tn_err_sys(err, sys, "cannot run %s", program);
+        return NULL;
+    }
+    for (char *folder = strtok_r(folders, ":", &save); folder != NULL; folder = strtok_r(NULL, ":", &save)) {
+        auto_free char *full = tn_fs_path("%s/%s", folder, program);
+
+        if (check_program(full) == 0)
+            return steal_ptr(&full);
+    }
+    tn_err_set(err, TN_ERR_NOT_FOUND, "no program \"%s\" in the PATH %s", program, path != NULL ? path : "(unset)");
+    return NULL;
+}

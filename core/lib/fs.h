@@ -23,6 +23,9 @@ int tn_fs_write_all(int fd, const void *bytes, size_t length, struct tn_err *err
 /* `name` with all but letters, digits and "._+-" replaced by "_", never empty, never "." or "..", at most 100 bytes:
  * what a config named becomes one safe part of a path. The caller frees it. */
 char *tn_fs_safe_name(const char *name);
+/* The path of `program`: itself if it has a slash, else the first executable file of that name in the folders of PATH.
+ * NULL if there is none that we may run: the error names it and where it was looked for. The caller frees it. */
+char *tn_fs_find_program(const char *program, struct tn_err *err) TN_MUST_CHECK;
 /* printf into fresh memory that the caller frees; out of memory is fatal. */
 char *tn_fs_path(const char *fmt, ...) TN_PRINTF(1, 2);
 

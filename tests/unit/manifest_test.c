@@ -1,8 +1,15 @@
 /* Manifests: what is taken, and the exact error for each thing that is wrong; lists of strings for execve. */
 #include "core/kernel/manifest.h"
+#include "core/kernel/operator.h"
 #include "core/kernel/strings.h"
+#include "core/lib/buf.h"
+#include "core/lib/cleanup.h"
 #include "core/lib/json.h"
 #include "tests/unit/check.h"
+
+#include <stdlib.h>
+
+#define MANIFEST(programs) "{\"name\":\"a\",\"program\":\"p\",\"kinds\":[\"k\"],\"programs\":" programs "}"
 
 static void check_error(const char *text, const char *want)
 {
@@ -24,9 +31,9 @@ static void test_manifest(void)
     CHECK_STR(manifest->name, "machine");
     CHECK_STR(manifest->program, "/x/tenon-executor-machine");
     CHECK_STR(manifest->environment[0], "DOCKER_HOST");
-    CHECK_STR(tn_manifest_program_path(manifest, "agent"), "/x/../agent/a");
-    CHECK_STR(tn_manifest_program_path(manifest, "qemu"), "/usr/bin/qemu");
-    CHECK(tn_manifest_program_path(manifest, "sh") == NULL);
+    CHECK_STR(tn_manifest_program(manifest, "agent")->path, "/x/../agent/a");
+    CHECK_STR(tn_manifest_program(manifest, "qemu")->path, "/usr/bin/qemu");
+    CHECK(tn_manifest_program(manifest, "sh") == NULL);
     tn_manifest_free(manifest);
     tn_manifest_free(NULL);
 }
@@ -45,8 +52,54 @@ static void test_errors(void)
                 "/x/manifest.json: \"kinds\": expected names of lower-case letters, digits and \"-\"");
     check_error("{\"name\":\"a\",\"program\":\"p\",\"kinds\":[\"k\"],\"environment\":[\"A=B\"]}",
                 "/x/manifest.json: \"environment\": expected names of variables");
-    check_error("{\"name\":\"a\",\"program\":\"p\",\"kinds\":[\"k\"],\"programs\":{\"x\":\"y\"}}",
-                "/x/manifest.json: \"programs\": expected {\"name\": {\"program\": \"path\"}}");
+    static const char programs[] =
+        "/x/manifest.json: \"programs\": expected {\"name\": {\"program\": \"path\"}}, besides "
+        "\"settings\" and with it \"user_option\"";
+
+    check_error(MANIFEST("{\"x\":\"y\"}"), programs);
+    check_error(MANIFEST("{\"x\":{\"program\":\"y\",\"user\":\"root\"}}"), programs);
+    check_error(MANIFEST("{\"x\":{\"program\":\"y\",\"user_option\":\"-u\"}}"), programs);
+}
+
+/* The command of a program under given settings, its words with blanks between, or the error. */
+static void check_command(const struct tn_manifest_program *program, const char *settings, const char *want)
+{
+    auto_json cJSON *json = cJSON_Parse(settings);
+    auto_json cJSON *arguments = cJSON_Parse("[\"serve\", \"--dir\"]");
+    auto_buf struct tn_buf text = TN_BUF_INIT;
+    struct tn_err err = TN_ERR_INIT;
+    char **command = tn_operator_command(json, program, arguments, &err);
+
+    for (char **word = command; word != NULL && *word != NULL; word++)
+        tn_buf_addf(&text, "%s%s", word == command ? "" : " ", *word);
+    CHECK_STR(command != NULL ? text.data : err.text, want);
+    tn_strings_free(command);
+}
+
+static void test_operator(void)
+{
+    char name[] = "agent";
+    char path[] = "/x/agent";
+    char section[] = "machine";
+    char option[] = "--user";
+    const struct tn_manifest_program program = {name, path, section, option};
+    const struct tn_manifest_program without_user = {name, path, section, NULL};
+    const struct tn_manifest_program without_settings = {name, path, NULL, NULL};
+
+    setenv("PATH", "/nonexistent:/bin", 1);
+    check_command(&program, "{}", "/x/agent serve --dir");
+    check_command(&program, "{\"machine\":{\"run_as\":\"\",\"command_prefix\":[]}}", "/x/agent serve --dir");
+    check_command(&program, "{\"machine\":{\"run_as\":\"ci\",\"command_prefix\":[\"sh\",\"-c\",\"exec \"]}}",
+                  "/bin/sh -c exec  /x/agent serve --dir --user ci");
+    check_command(&without_settings, "{\"machine\":{\"run_as\":\"ci\"}}", "/x/agent serve --dir");
+    check_command(&without_user, "{\"machine\":{\"run_as\":\"ci\"}}",
+                  "machine.run_as: the program agent cannot run as another user");
+    check_command(&program, "{\"machine\":{\"command_prefix\":[\"no-such-program\"]}}",
+                  "machine.command_prefix: no program \"no-such-program\" in the PATH /nonexistent:/bin");
+    check_command(&program, "{\"machine\":{\"command_prefix\":[\"/etc/passwd\"]}}",
+                  "machine.command_prefix: cannot run /etc/passwd: Permission denied");
+    check_command(&program, "{\"machine\":{\"command_prefix\":[\"/tmp\"]}}",
+                  "machine.command_prefix: cannot run /tmp: Permission denied");
 }
 
 static void test_strings(void)
@@ -80,6 +133,7 @@ int main(void)
 {
     test_manifest();
     test_errors();
+    test_operator();
     test_strings();
     return tn_check_result();
 }
