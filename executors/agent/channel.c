@@ -39,6 +39,7 @@ struct tn_channel {
     bool no_spawn;
     bool missing;
     unsigned long oom_kills;  /* of the whole environment, when it began */
+    unsigned long refused;    /* forks, likewise */
     bool ended;               /* the executor wants its end: nothing of its tree outlives its first process */
     char halt[PATH_MAX + 32]; /* "TENON_HALT_FILE=path" */
 };
@@ -148,6 +149,7 @@ static void start_channel(struct tn_channels *channels, const struct tn_agent_pa
         tn_fatal(3, "out of memory for a channel");
     channel->number = packet->channel;
     channel->oom_kills = tn_oom_count();
+    channel->refused = tn_refused_forks();
     channel->process = (struct tn_spawned){-1, -1, -1, -1};
     snprintf(channel->halt, sizeof(channel->halt), "TENON_HALT_FILE=%s%u", channels->halt_prefix,
              (unsigned)packet->channel);
@@ -430,6 +432,19 @@ static void keep_orphan(struct tn_channels *channels, int fd)
     channels->orphans[channels->orphan_count++] = fd;
 }
 
+static void tell_refused_forks(struct tn_channels *channels, const struct tn_channel *channel)
+{
+    unsigned long refused = tn_refused_forks() - channel->refused;
+    char text[200];
+
+    if (channel->work || refused == 0)
+        return;
+    snprintf(text, sizeof(text),
+             "The job reached its limit of %lu processes and threads: %lu times none could be started",
+             tn_process_limit(), refused);
+    tn_stream_note(channels->stream, TN_AGENT_FRAME_WARN, channel->number, TN_AGENT_WARN_TEXT, text);
+}
+
 static void end_channel(struct tn_channels *channels, struct tn_channel *channel)
 {
     struct tn_agent_exit end = {.kind = TN_AGENT_EXITED, .code = (uint32_t)WEXITSTATUS(channel->status)};
@@ -460,6 +475,7 @@ static void end_channel(struct tn_channels *channels, struct tn_channel *channel
         end.flags |= TN_AGENT_ENDING;
     if ((end.kind != TN_AGENT_EXITED || end.code != 0) && tn_oom_count() > channel->oom_kills)
         end.flags |= TN_AGENT_OOM;
+    tell_refused_forks(channels, channel);
     tn_stream_exit(channels->stream, channel->number, &end);
 }
 

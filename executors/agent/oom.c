@@ -10,7 +10,16 @@
 
 #define LINE_MAX_BYTES 8192
 
-static char counter[PATH_MAX]; /* "": there is none */
+/* A counter of one controller: in version 1's hierarchy of that controller, else in the unified one. */
+struct counter {
+    const char *controller;
+    const char *v1;
+    const char *v2;
+    char path[PATH_MAX]; /* "": there is none */
+};
+
+static struct counter memory = {"memory", "/memory.oom_control", "/memory.events", ""};
+static struct counter processes = {"pids", "/pids.events", "/pids.events", ""};
 
 /* True if the comma-separated list has this word. */
 static bool has_word(const char *list, const char *word)
@@ -23,9 +32,9 @@ static bool has_word(const char *list, const char *word)
     return false;
 }
 
-/* The agent's group in version 1's memory hierarchy, or (v2) in the unified one: /proc/self/cgroup has lines
+/* The agent's group in version 1's hierarchy of the controller, or (v2) in the unified one: /proc/self/cgroup has lines
  * "ID:CONTROLLERS:PATH". */
-static bool find_group(bool v2, char *group, size_t size)
+static bool find_group(const struct counter *counter, bool v2, char *group, size_t size)
 {
     auto_file FILE *file = fopen("/proc/self/cgroup", "re");
     char line[LINE_MAX_BYTES];
@@ -35,7 +44,8 @@ static bool find_group(bool v2, char *group, size_t size)
         const char *id = strsep(&rest, ":");
         const char *controllers = strsep(&rest, ":");
 
-        if (rest == NULL || (v2 ? strcmp(id, "0") != 0 || controllers[0] != '\0' : !has_word(controllers, "memory")))
+        if (rest == NULL ||
+            (v2 ? strcmp(id, "0") != 0 || controllers[0] != '\0' : !has_word(controllers, counter->controller)))
             continue;
         rest[strcspn(rest, "\n")] = '\0';
         snprintf(group, size, "%s", rest);
@@ -46,23 +56,23 @@ static bool find_group(bool v2, char *group, size_t size)
 
 /* A container sees its own group at the mount point although /proc/self/cgroup names the path on the host: what the
  * mount shows as its root is cut off. */
-static bool try_mount(const char *root, const char *point, const char *group, bool v2)
+static bool try_mount(struct counter *counter, const char *root, const char *point, const char *group, bool v2)
 {
     size_t len = strcmp(root, "/") == 0 ? 0 : strlen(root);
 
     if (strncmp(group, root, len) != 0 || (group[len] != '/' && group[len] != '\0'))
         return false;
     group += len;
-    snprintf(counter, sizeof(counter), "%s%s%s", point, strcmp(group, "/") == 0 ? "" : group,
-             v2 ? "/memory.events" : "/memory.oom_control");
-    if (access(counter, R_OK) == 0)
+    snprintf(counter->path, sizeof(counter->path), "%s%s%s", point, strcmp(group, "/") == 0 ? "" : group,
+             v2 ? counter->v2 : counter->v1);
+    if (access(counter->path, R_OK) == 0)
         return true;
-    counter[0] = '\0';
+    counter->path[0] = '\0';
     return false;
 }
 
 /* Lines of mountinfo: ID PARENT DEVICE ROOT POINT OPTIONS ... - TYPE SOURCE SUPER-OPTIONS. */
-static bool find_counter(bool v2, const char *group)
+static bool find_mount(struct counter *counter, bool v2, const char *group)
 {
     auto_file FILE *file = fopen("/proc/self/mountinfo", "re");
     char line[LINE_MAX_BYTES];
@@ -82,35 +92,60 @@ static bool find_counter(bool v2, const char *group)
         type = strsep(&tail, " ");
         options = tail != NULL ? strrchr(tail, ' ') : NULL;
         if (options == NULL || strcmp(type, v2 ? "cgroup2" : "cgroup") != 0 ||
-            (!v2 && !has_word(options + 1, "memory")))
+            (!v2 && !has_word(options + 1, counter->controller)))
             continue;
         for (int i = 0; i < 3 && rest != NULL; i++)
             strsep(&rest, " ");
         root = strsep(&rest, " ");
-        if (rest != NULL && try_mount(root, strsep(&rest, " "), group, v2))
+        if (rest != NULL && try_mount(counter, root, strsep(&rest, " "), group, v2))
             return true;
     }
     return false;
 }
 
-void tn_oom_find(void)
+static void find_counter(struct counter *counter)
 {
     char group[PATH_MAX];
 
-    counter[0] = '\0';
-    if (find_group(false, group, sizeof(group)) && find_counter(false, group))
+    counter->path[0] = '\0';
+    if (find_group(counter, false, group, sizeof(group)) && find_mount(counter, false, group))
         return;
-    if (find_group(true, group, sizeof(group)))
-        (void)find_counter(true, group);
+    if (find_group(counter, true, group, sizeof(group)))
+        (void)find_mount(counter, true, group);
+}
+
+/* The number behind `word` ("oom_kill ") in the file. */
+static unsigned long read_counter(const char *path, const char *word)
+{
+    auto_file FILE *file = path[0] != '\0' ? fopen(path, "re") : NULL;
+    char line[256];
+
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        if (strncmp(line, word, strlen(word)) == 0)
+            return strtoul(line + strlen(word), NULL, 10);
+    return 0;
+}
+
+void tn_oom_find(void)
+{
+    find_counter(&memory);
+    find_counter(&processes);
 }
 
 unsigned long tn_oom_count(void)
 {
-    auto_file FILE *file = counter[0] != '\0' ? fopen(counter, "re") : NULL;
-    char line[256];
+    return read_counter(memory.path, "oom_kill ");
+}
 
-    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
-        if (strncmp(line, "oom_kill ", 9) == 0)
-            return strtoul(line + 9, NULL, 10);
-    return 0;
+unsigned long tn_refused_forks(void)
+{
+    return read_counter(processes.path, "max ");
+}
+
+unsigned long tn_process_limit(void)
+{
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof(path), "%.*s/pids.max", (int)(strlen(processes.path) - strlen(processes.v2)), processes.path);
+    return processes.path[0] != '\0' ? read_counter(path, "") : 0;
 }

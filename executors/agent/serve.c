@@ -1,5 +1,6 @@
 #include "executors/agent/serve.h"
 #include "core/lib/log.h"
+#include "executors/agent/become.h"
 #include "executors/agent/facts.h"
 #include "executors/agent/oom.h"
 #include "executors/agent/private_tmp.h"
@@ -33,6 +34,7 @@ struct options {
     const char *listen;      /* borrowed; NULL: none */
     const char *private_tmp; /* borrowed; NULL: the host's */
     const char *keep;        /* borrowed; NULL: nothing */
+    const char *user;        /* borrowed; to become after all that needs root; NULL: who it is */
     const char *dir;         /* borrowed; NULL: the socket's folder */
     int fd;                  /* -1: none */
     bool stdio;
@@ -58,7 +60,7 @@ struct agent {
 
 static const char usage_text[] =
     "usage: tenon-agent serve (--listen PATH | --fd N | --stdio) [--dir DIR] [--spool BYTES] [--mode OCTAL]\n"
-    "                         [--grace MS] [--private-tmp DIR [--keep DIR]]\n"
+    "                         [--grace MS] [--private-tmp DIR] [--keep DIR] [--user NAME]\n"
     "  --listen PATH   the unix socket that executors connect to\n"
     "  --fd N          an inherited descriptor that carries the connection (a socket, a virtio port)\n"
     "  --stdio         stdin and stdout carry the connection (Docker's attach)\n"
@@ -67,7 +69,8 @@ static const char usage_text[] =
     "  --mode OCTAL    permissions of the socket; default 0700\n"
     "  --grace MS      time between SIGTERM and SIGKILL for the steps when the agent gets SIGTERM; default 5000\n"
     "  --private-tmp DIR  /tmp and /var/tmp of the job, where the kernel allows to mount it\n"
-    "  --keep DIR      a folder that stays visible although it lies below /tmp\n";
+    "  --keep DIR      a folder that stays visible although it lies below /tmp, or where --user may not enter\n"
+    "  --user NAME     run as this user, once the socket and the mounts are made; only root can\n";
 
 static int usage(const char *what, const char *value)
 {
@@ -90,11 +93,17 @@ static long long parse_number(const char *text, int base, long long min, long lo
 static int parse_options(int argc, char **argv, struct options *options)
 {
     static const struct option names[] = {
-        {"listen", required_argument, NULL, 'l'}, {"fd", required_argument, NULL, 'f'},
-        {"stdio", no_argument, NULL, 'i'},        {"dir", required_argument, NULL, 'd'},
-        {"spool", required_argument, NULL, 's'},  {"mode", required_argument, NULL, 'm'},
-        {"grace", required_argument, NULL, 'g'},  {"private-tmp", required_argument, NULL, 't'},
-        {"keep", required_argument, NULL, 'k'},   {NULL, 0, NULL, 0},
+        {"listen", required_argument, NULL, 'l'},
+        {"fd", required_argument, NULL, 'f'},
+        {"stdio", no_argument, NULL, 'i'},
+        {"dir", required_argument, NULL, 'd'},
+        {"spool", required_argument, NULL, 's'},
+        {"mode", required_argument, NULL, 'm'},
+        {"grace", required_argument, NULL, 'g'},
+        {"private-tmp", required_argument, NULL, 't'},
+        {"keep", required_argument, NULL, 'k'},
+        {"user", required_argument, NULL, 'u'},
+        {NULL, 0, NULL, 0},
     };
     long long number = 0;
     int option;
@@ -112,6 +121,8 @@ static int parse_options(int argc, char **argv, struct options *options)
             options->private_tmp = optarg;
         else if (option == 'k')
             options->keep = optarg;
+        else if (option == 'u')
+            options->user = optarg;
         else if (option == 'f')
             options->fd = (int)(number = parse_number(optarg, 10, 0, INT_MAX));
         else if (option == 's')
@@ -235,16 +246,23 @@ static int take_stdio(struct agent *agent, struct tn_err *err)
     return 0;
 }
 
-/* Last, with the socket bound: from here on paths below /tmp mean something else. Where it cannot be had the job runs
- * all the same; the fact `shared_tmp` says why. */
-static void make_tmp_private(struct agent *agent)
+/* Last, with the socket bound: from here on paths below /tmp mean something else, and then the user is another one.
+ * Where a /tmp of its own cannot be had the job runs all the same; the fact `shared_tmp` says why. */
+static int settle(struct agent *agent, struct tn_err *err)
 {
-    struct tn_err err = TN_ERR_INIT;
+    const struct options *options = &agent->options;
+    struct tn_err shared = TN_ERR_INIT;
 
-    if (agent->options.private_tmp == NULL)
-        return;
-    if (tn_private_tmp(agent->options.private_tmp, agent->options.keep, &err) != 0)
-        tn_buf_addf(&agent->facts, "shared_tmp=%s\n", err.text);
+    if (options->private_tmp != NULL && tn_private_tmp(options->private_tmp, options->keep, &shared) != 0 &&
+        options->user != NULL && geteuid() == 0)
+        return tn_err_set(err, TN_ERR_UNAVAILABLE, "--user needs mounts of its own: %s", shared.text);
+    if (options->user != NULL &&
+        tn_become(options->user, options->private_tmp != NULL ? options->keep : NULL, err) != 0)
+        return -1;
+    tn_facts_collect(&agent->facts, agent->dir, agent->bin);
+    if (shared.code != TN_OK)
+        tn_buf_addf(&agent->facts, "shared_tmp=%s\n", shared.text);
+    return 0;
 }
 
 static int open_agent(struct agent *agent, struct tn_err *err)
@@ -264,7 +282,6 @@ static int open_agent(struct agent *agent, struct tn_err *err)
     agent->signals = open_signals();
     if (agent->signals < 0)
         return tn_err_sys(err, errno, "cannot receive signals");
-    tn_facts_collect(&agent->facts, agent->dir, agent->bin);
     tn_oom_find();
     agent->channels.stream = &agent->stream;
     agent->channels.halt_prefix = agent->halt_prefix;
@@ -278,8 +295,7 @@ static int open_agent(struct agent *agent, struct tn_err *err)
         return -1;
     if (agent->options.listen != NULL && (agent->listener = open_listener(&agent->options, err)) < 0)
         return -1;
-    make_tmp_private(agent);
-    return 0;
+    return settle(agent, err);
 }
 
 static void take_signals(struct agent *agent, long long now)

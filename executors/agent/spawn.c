@@ -145,11 +145,16 @@ static void run_program(const struct tn_agent_spawn *spawn, char **env, int side
     _exit(127);
 }
 
+/* By this variable who started the agent finds what left everything else: no command may set it. */
+static const char mark[] = "TENON_PROGRAM=";
+
 /* Is the variable of this "NAME=value" set by the command, too? */
 static bool is_set(const struct tn_agent_spawn *spawn, const char *entry)
 {
     size_t name = (size_t)(strchrnul(entry, '=') - entry) + 1;
 
+    if (strncmp(entry, mark, sizeof(mark) - 1) == 0)
+        return false;
     for (uint32_t i = 0; i < spawn->envc; i++)
         if (strncmp(spawn->envp[i], entry, name) == 0)
             return true;
@@ -180,7 +185,7 @@ int tn_spawn_program(const struct tn_agent_spawn *spawn, const char *halt, struc
         if (!is_set(spawn, environ[i]) && strncmp(environ[i], halt, name) != 0)
             env[count++] = environ[i];
     for (uint32_t i = 0; i < spawn->envc; i++)
-        if (strncmp(spawn->envp[i], halt, name) != 0)
+        if (strncmp(spawn->envp[i], halt, name) != 0 && strncmp(spawn->envp[i], mark, sizeof(mark) - 1) != 0)
             env[count++] = (char *)spawn->envp[i];
     env[count] = (char *)halt;
     pid = fork_child(out, (spawn->flags & TN_AGENT_STDIN_OPEN) != 0, (spawn->flags & TN_AGENT_STDERR_APART) != 0, &side,
