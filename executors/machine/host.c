@@ -1,8 +1,11 @@
 #include "executors/machine/host.h"
+#include "core/lib/buf.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
+#include "core/lib/remove.h"
+#include "executors/agent/users.h"
 #include "executors/sdk/agent_files.h"
 
 #include <errno.h>
@@ -15,12 +18,16 @@
 #include <sys/stat.h>
 
 /* The steps are over or canceled with a grace of their own: what is left is killed at once. */
-enum { STOP_GRACE_MS = 0 };
+enum { STOP_GRACE_MS = 0, PIDS_MAX = 8192 /* as in a container */, REMOVED_AT_ONCE = 256 };
 
 struct host {
-    char *jobs;   /* STATE/jobs */
-    char *agents; /* RUN/agents */
-    char *agent;  /* the agent's program */
+    char *jobs;          /* STATE/jobs */
+    char *agents;        /* RUN/agents */
+    char *agent;         /* the agent's program */
+    const char *run_as;  /* borrowed of the settings; "": whoever we are */
+    struct tn_user user; /* of run_as */
+    struct tn_err fault; /* what is wrong with the settings */
+    bool limits;
     char name[HOST_NAME_MAX + 1];
     struct tn_confine_path paths[5];
 };
@@ -57,6 +64,25 @@ static struct order *new_order(struct tn_executor *executor, uint64_t task, uint
 
 /* ---- the process ---- */
 
+/* What the operator wants of every job. What is wrong with it makes this executor unavailable, and says so. */
+static void read_settings(struct host *host, const cJSON *settings)
+{
+    const cJSON *machine = tn_json_get(settings, "machine");
+    const char *prefix = cJSON_GetStringValue(cJSON_GetArrayItem(tn_json_get(machine, "command_prefix"), 0));
+    auto_free char *program = prefix != NULL ? tn_fs_find_program(prefix, &host->fault) : NULL;
+
+    host->limits = strcmp(tn_json_string(machine, "limits", "auto"), "off") != 0;
+    host->run_as = tn_json_string(machine, "run_as", "");
+    if (prefix != NULL && program == NULL)
+        tn_err_wrap(&host->fault, "machine.command_prefix");
+    else if (host->run_as[0] != '\0' && geteuid() != 0)
+        tn_err_set(&host->fault, TN_ERR_CONFIG,
+                   "machine.run_as: only root can run jobs as user \"%s\": Tenon was started by user %u", host->run_as,
+                   (unsigned)geteuid());
+    else if (host->run_as[0] != '\0' && tn_user_find(host->run_as, &host->user, &host->fault) != 0)
+        tn_err_wrap(&host->fault, "machine.run_as");
+}
+
 static void host_confine(struct tn_executor *executor, struct tn_confine_profile *profile)
 {
     struct tn_service *service = tn_executor_service(executor);
@@ -66,6 +92,7 @@ static void host_confine(struct tn_executor *executor, struct tn_confine_profile
     if (host == NULL)
         tn_fatal(3, "out of memory: the host driver");
     tn_executor_set_self(executor, host);
+    read_settings(host, service->settings);
     host->jobs = tn_fs_path("%s/jobs", service->state_dir);
     host->agents = tn_fs_path("%s/agents", service->run_dir);
     host->agent = tn_agent_files_find();
@@ -86,7 +113,9 @@ static int host_open(struct tn_executor *executor, struct tn_err *err)
 
     if (gethostname(host->name, sizeof(host->name)) != 0)
         snprintf(host->name, sizeof(host->name), "host");
-    if (host->agent == NULL || access(host->agent, R_OK) != 0) {
+    if (host->fault.code != TN_OK) {
+        tn_executor_available(executor, host->fault.text);
+    } else if (host->agent == NULL || access(host->agent, R_OK) != 0) {
         snprintf(reason, sizeof(reason), "the agent %s cannot be read: %s",
                  host->agent != NULL ? host->agent : "beside this program", strerror(errno));
         tn_executor_available(executor, reason);
@@ -141,7 +170,11 @@ static int make_folders(const struct host *host, const char *folder, struct tn_e
             return -1;
         if (strcmp(names[i], "tmp") == 0 && chmod(path, 01777) != 0)
             return tn_err_sys(err, errno, "cannot open %s to everybody", path);
+        if (host->run_as[0] != '\0' && chown(path, host->user.uid, host->user.gid) != 0)
+            return tn_err_sys(err, errno, "cannot give %s to user \"%s\"", path, host->run_as);
     }
+    if (host->run_as[0] != '\0' && chmod(folder, 0755) != 0)
+        return tn_err_sys(err, errno, "cannot open %s to user \"%s\"", folder, host->run_as);
     return tn_agent_files_install(host->agent, bin, err);
 }
 
@@ -158,18 +191,33 @@ static void add_pair(cJSON *pairs, const char *name, const char *value)
 }
 
 /* What a job on this host inherits: where programs are and who the user is, never our own TENON_ variables. */
-static cJSON *agent_environment(const char *folder)
+static cJSON *agent_environment(const struct host *host, const char *folder)
 {
-    static const char *const passed[] = {"PATH", "LANG", "USER", "LOGNAME", "SHELL", "TERM"};
+    static const char *const passed[] = {"PATH", "LANG", "TERM", "USER", "LOGNAME", "SHELL"};
+    size_t count = sizeof(passed) / sizeof(passed[0]) - (host->run_as[0] != '\0' ? 3 : 0);
     auto_free char *home = tn_fs_path("%s/home", folder);
     auto_free char *tmp = tn_fs_path("%s/tmp", folder);
     cJSON *pairs = cJSON_CreateArray();
 
-    for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
+    for (size_t i = 0; i < count; i++)
         add_pair(pairs, passed[i], getenv(passed[i]));
+    if (host->user.name[0] != '\0') {
+        add_pair(pairs, "USER", host->user.name);
+        add_pair(pairs, "LOGNAME", host->user.name);
+    }
     add_pair(pairs, "HOME", home);
     add_pair(pairs, "TMPDIR", tmp);
     return pairs;
+}
+
+static cJSON *make_limits(const struct tn_task *task)
+{
+    const cJSON *lease = tn_json_get(tn_task_lease(task), "limits");
+    cJSON *limits = lease != NULL ? cJSON_Duplicate(lease, true) : cJSON_CreateObject();
+
+    if (!cJSON_HasObjectItem(limits, "pids"))
+        cJSON_AddNumberToObject(limits, "pids", PIDS_MAX);
+    return limits;
 }
 
 static char *start_body(const struct host *host, const struct tn_task *task, const char *folder)
@@ -179,14 +227,13 @@ static char *start_body(const struct host *host, const struct tn_task *task, con
     auto_free char *tmp = tn_fs_path("%s/tmp", folder);
     const char *const words[] = {"serve", "--listen", listen, "--dir", scratch, "--private-tmp", tmp, "--keep", folder};
     auto_json cJSON *body = cJSON_CreateObject();
-    const cJSON *limits = tn_json_get(tn_task_lease(task), "limits");
 
     cJSON_AddStringToObject(body, "program", "agent");
     cJSON_AddItemToObject(body, "arguments", cJSON_CreateStringArray(words, (int)(sizeof(words) / sizeof(words[0]))));
-    cJSON_AddItemToObject(body, "environment", agent_environment(folder));
+    cJSON_AddItemToObject(body, "environment", agent_environment(host, folder));
     cJSON_AddStringToObject(body, "folder", folder);
-    if (limits != NULL)
-        cJSON_AddItemToObject(body, "limits", cJSON_Duplicate(limits, true));
+    if (host->limits)
+        cJSON_AddItemToObject(body, "limits", make_limits(task));
     return tn_json_print(body);
 }
 
@@ -215,7 +262,56 @@ static void say_differences(struct tn_task *task)
         tn_task_say(task, "docker_layer_caching has no effect on this host");
 }
 
-static void started(const struct host *host, struct tn_task *task)
+static bool has_limit(const cJSON *list, const char *name)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach (item, list)
+        if (cJSON_IsString(item) && strcmp(item->valuestring, name) == 0)
+            return true;
+    return false;
+}
+
+/* What holds the job's processes together, and which limits hold. */
+static void say_enclosure(const struct host *host, struct tn_task *task, const cJSON *answer)
+{
+    const char *enclosure = tn_json_string(answer, "enclosure", "group");
+    const char *why = tn_json_string(answer, "why", "");
+    const cJSON *hold = tn_json_get(answer, "limits");
+    auto_json cJSON *limits = make_limits(task);
+    const struct {
+        const char *name;
+        double value;
+        const char *unit;
+        const char *word;
+    } rows[] = {{"cpu", tn_json_number(limits, "cpu_milli", 0) / 1000, "vCPU", "CPU"},
+                {"memory", tn_json_number(limits, "memory_mb", 0) / 1024, "GB of memory", "memory"},
+                {"pids", tn_json_number(limits, "pids", 0), "processes", "processes"}};
+    auto_buf struct tn_buf held = TN_BUF_INIT;
+    auto_buf struct tn_buf missing = TN_BUF_INIT;
+
+    tn_task_say(task, "Kept together by %s%s%s%s",
+                strcmp(enclosure, "cgroup") == 0      ? "a control group"
+                : strcmp(enclosure, "namespace") == 0 ? "a process id namespace"
+                                                      : "its process group and descent alone",
+                why[0] != '\0' ? " (" : "", why, why[0] != '\0' ? ")" : "");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (has_limit(hold, rows[i].name))
+            tn_buf_addf(&held, "%s%.4g %s", held.len > 0 ? ", " : "", rows[i].value, rows[i].unit);
+        else
+            tn_buf_addf(&missing, "%s%s", missing.len > 0 ? ", " : "", rows[i].word);
+    }
+    if (!host->limits)
+        tn_task_say(task, "No limits: machine.limits is off");
+    else if (held.len > 0)
+        tn_task_say(task, "Limits: %s", held.data);
+    if (host->limits && missing.len > 0)
+        tn_task_say(task, "Not limited here: %s", missing.data);
+    if (host->run_as[0] != '\0')
+        tn_task_say(task, "The steps run as user %s", host->run_as);
+}
+
+static void started(const struct host *host, struct tn_task *task, const cJSON *answer)
 {
     auto_free char *folder = job_folder(host, tn_task_id(task), tn_task_attempt(task));
     auto_free char *listen = socket_path(host, tn_task_id(task), tn_task_attempt(task));
@@ -227,6 +323,7 @@ static void started(const struct host *host, struct tn_task *task)
         .agent_socket = listen, .bin = bin, .scratch = scratch, .home = home, .root = root, .node = host->name};
 
     tn_task_say(task, "This host (%s), folder %s", host->name, folder);
+    say_enclosure(host, task, answer);
     say_differences(task);
     tn_task_acquired(task, &environment);
 }
@@ -245,7 +342,7 @@ static void on_started(void *arg, const struct tn_msg *reply)
         tn_task_not_acquired(task, true, "the agent does not run on this host: %s",
                              tn_json_string(body, "text", err.text));
     else
-        started(tn_executor_self(order.executor), task);
+        started(tn_executor_self(order.executor), task, body);
 }
 
 static void host_acquire(struct tn_executor *executor, struct tn_task *task)
@@ -267,29 +364,69 @@ static void host_acquire(struct tn_executor *executor, struct tn_task *task)
 
 /* ---- release ---- */
 
-static void remove_folder(const struct host *host, uint64_t task, uint32_t attempt)
+/* A folder that goes slice by slice: a large one must not hold up the other jobs of this process. */
+struct clearing {
+    struct order order;
+    struct tn_removal *removal; /* owned */
+    struct event *turn;         /* owned */
+};
+
+static void next_turn(struct clearing *clearing)
 {
-    auto_free char *folder = job_folder(host, task, attempt);
-    auto_free char *listen = socket_path(host, task, attempt);
+    static const struct timeval at_once = {0, 0};
+
+    if (evtimer_add(clearing->turn, &at_once) != 0)
+        tn_fatal(3, "out of memory: a timer");
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+    struct clearing *clearing = arg;
+    struct order order = clearing->order;
+    struct tn_task *task;
     struct tn_err err = TN_ERR_INIT;
 
+    if (tn_removal_step(clearing->removal, REMOVED_AT_ONCE)) {
+        next_turn(clearing);
+        return;
+    }
+    if (tn_removal_end(clearing->removal, &err) != 0)
+        tn_warn("task %" PRIu64 ".%" PRIu32 ": %s (tried again at the next start)", order.task, order.attempt,
+                err.text);
+    event_free(clearing->turn);
+    free(clearing);
+    task = tn_executor_task(order.executor, order.task, order.attempt);
+    if (task != NULL)
+        tn_task_released(task);
+}
+
+static void remove_folder(const struct order *order)
+{
+    const struct host *host = tn_executor_self(order->executor);
+    auto_free char *folder = job_folder(host, order->task, order->attempt);
+    auto_free char *listen = socket_path(host, order->task, order->attempt);
+    struct clearing *clearing = calloc(1, sizeof(*clearing));
+
     unlink(listen);
-    if (tn_fs_remove_tree(folder, &err) != 0)
-        tn_warn("task %" PRIu64 ".%" PRIu32 ": %s", task, attempt, err.text);
+    if (clearing == NULL)
+        tn_fatal(3, "out of memory: a removal");
+    clearing->order = *order;
+    clearing->removal = tn_removal_begin(folder);
+    clearing->turn = evtimer_new(tn_executor_service(order->executor)->base, on_turn, clearing);
+    if (clearing->turn == NULL)
+        tn_fatal(3, "out of memory: a timer");
+    on_turn(-1, 0, clearing);
 }
 
 static void on_stopped(void *arg, const struct tn_msg *reply)
 {
     struct order order = *(struct order *)arg;
-    struct tn_task *task = tn_executor_task(order.executor, order.task, order.attempt);
 
     free(arg);
     if (reply->header.kind == TN_MSG_REFUSED)
         tn_warn("task %" PRIu64 ".%" PRIu32 ": tenond could not end its programs: %.*s", order.task, order.attempt,
                 (int)reply->header.length, (const char *)reply->body);
-    remove_folder(tn_executor_self(order.executor), order.task, order.attempt);
-    if (task != NULL)
-        tn_task_released(task);
+    remove_folder(&order);
 }
 
 static void host_remove(struct tn_executor *executor, uint64_t task, uint32_t attempt)
@@ -318,7 +455,8 @@ static void host_on_message(struct tn_executor *executor, const struct tn_msg *m
     if (cJSON_HasObjectItem(body, "signal"))
         tn_task_environment_lost(task, "the agent was killed by signal %.0f", tn_json_number(body, "signal", 0));
     else
-        tn_task_environment_lost(task, "the agent ended with status %.0f", tn_json_number(body, "status", 0));
+        tn_task_environment_lost(task, "the agent ended with status %.0f: tenon.log says why",
+                                 tn_json_number(body, "status", 0));
 }
 
 const struct tn_executor_ops tn_host_ops = {
