@@ -33,7 +33,7 @@ def _digest_file(path):
 
 
 def recipes():
-    """{image name: {"rootfs": …, "user": …}}"""
+    """{image name: {"rootfs": …, "user": …, "config": more of the image's configuration, as Docker has it}}"""
     with open(os.path.join(FOLDER, "images.json"), encoding="utf-8") as file:
         return {name: recipe for name, recipe in json.load(file).items() if name}
 
@@ -83,10 +83,12 @@ def extract(name, member, cache, path):
 def _config(recipe, key, layer):
     home = HOMES[recipe["user"]]
     work = home + "/project" if recipe["user"] == "circleci" else "/"
+    more = recipe.get("config", {})
+    labels = {LABEL: key, **more.get("Labels", {})}
     return {"architecture": "amd64", "os": "linux", "created": "2025-01-01T00:00:00Z",
             "config": {"User": recipe["user"] if recipe["user"] != "root" else "", "WorkingDir": work,
                        "Env": [f"PATH={PATH}", f"HOME={home}"] if recipe["user"] != "root" else [f"PATH={PATH}"],
-                       "Cmd": ["/bin/sh"], "Labels": {LABEL: key}},
+                       "Cmd": ["/bin/sh"], **more, "Labels": labels},
             "rootfs": {"type": "layers", "diff_ids": ["sha256:" + layer]},
             "history": [{"created": "2025-01-01T00:00:00Z", "created_by": "tests/images"}]}
 
