@@ -61,6 +61,7 @@ static const struct field docker_fields[] = {
     {.name = "docker_layer_caching", .kind = FIELD_BOOL},
     {.name = "prefer_same_region", .kind = FIELD_BOOL},
     {.name = "version", .kind = FIELD_TEXT},
+    {.name = "reusable", .kind = FIELD_BOOL}, /* of old; has no effect */
 };
 static const struct field ssh_fields[] = {
     {.name = "name", .kind = FIELD_TEXT},

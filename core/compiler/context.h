@@ -91,6 +91,13 @@ struct definitions {
     size_t count;
 };
 
+/* A workflow that does not run. */
+struct skip {
+    struct view workflow;
+    const char *why;
+    struct skip *next;
+};
+
 struct compiler {
     const struct tn_compile_options *options;
     struct arena *arena;
@@ -105,6 +112,7 @@ struct compiler {
     unsigned unreached; /* within what does not run: values of expressions count as unknown */
     bool stop;          /* a limit was reached and reported: unwind */
     struct view root;
+    struct skip *skipped;
     struct params pipeline_params;
     struct table pipeline_args;
     struct definitions commands;

@@ -82,3 +82,16 @@ bool filters__allow(struct compiler *c, const struct view *filters)
         return tags.kind != VIEW_NONE && on_tag;
     return branch == NULL || on_branch;
 }
+
+const char *filters__reason(struct compiler *c)
+{
+    const char *tag = pipeline__option(c, "git.tag");
+    const char *branch = pipeline__option(c, "git.branch");
+
+    if (tag != NULL)
+        return arena__printf(
+            c->arena, "no job has filters for the tag `%.100s`; jobs without filters for tags run for none", tag);
+    if (branch != NULL)
+        return arena__printf(c->arena, "its jobs' filters leave none for the branch `%.100s`", branch);
+    return "its jobs' filters leave none";
+}

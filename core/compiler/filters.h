@@ -7,5 +7,7 @@
 /* Does a job with these filters (VIEW_NONE: without) run in this pipeline? On a tag only jobs whose filters name it; on
  * a branch all but those whose filters say otherwise. Without a branch and a tag in the options nothing is filtered. */
 bool filters__allow(struct compiler *c, const struct view *filters);
+/* Why filters left nothing, for a message. */
+const char *filters__reason(struct compiler *c);
 
 #endif

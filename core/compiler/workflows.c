@@ -7,6 +7,7 @@
 #include "core/compiler/matrix.h"
 #include "core/compiler/params.h"
 #include "core/compiler/requires.h"
+#include "core/compiler/triggers.h"
 #include "core/compiler/view.h"
 
 #include <string.h>
@@ -30,7 +31,7 @@ static const struct key_rule entry_keys[] = {
     {"max_auto_reruns", KEY_REFUSED},
 };
 static const struct key_rule workflow_keys[] = {
-    {"jobs", KEY_OK}, {"when", KEY_OK}, {"unless", KEY_OK}, {"triggers", KEY_REFUSED}, {"max_auto_reruns", KEY_REFUSED},
+    {"jobs", KEY_OK}, {"when", KEY_OK}, {"unless", KEY_OK}, {"triggers", KEY_OK}, {"max_auto_reruns", KEY_REFUSED},
 };
 
 /* One entry of a workflow's list while it becomes jobs. */
@@ -327,21 +328,38 @@ static bool wanted(const struct compiler *c, const char *name)
 
 static void skipped(struct compiler *c, const struct view *key, const char *why)
 {
-    if (c->options->workflow != NULL)
-        compiler__report(c, key, &(struct report){.code = DIAG_WORKFLOW_SKIPPED}, "workflow `%.100s` does not run: %s",
-                         key->text, why);
+    struct skip *skip = arena__alloc(c->arena, sizeof(*skip));
+
+    *skip = (struct skip){.workflow = *key, .why = why, .next = c->skipped};
+    c->skipped = skip;
+}
+
+/* That nothing runs at all needs a word; that one of several workflows does not is what conditions are for. */
+static void report_skipped(struct compiler *c)
+{
+    if (c->diags->errors > 0 || c->options->job != NULL)
+        return;
+    for (const struct skip *skip = c->skipped; skip != NULL; skip = skip->next)
+        compiler__report(c, &skip->workflow, &(struct report){.code = DIAG_WORKFLOW_SKIPPED},
+                         "workflow `%.100s` does not run: %s", skip->workflow.text, skip->why);
 }
 
 static void compile_workflow(struct compiler *c, const struct view *key, const struct view *body, cJSON *out)
 {
     struct workflow workflow = {.name = key->text};
+    const char *why;
     bool runs;
     cJSON *object;
 
     if (!view__check_keys(c, body, arena__printf(c->arena, "workflow `%.100s`", key->text), workflow_keys,
                           COUNT(workflow_keys)))
         return;
-    runs = condition_holds(c, body) || c->options->job != NULL;
+    why = triggers__scheduled(c, body) ? "it is one that runs by its schedule (--workflow chooses it)" : NULL;
+    if (c->options->workflow != NULL)
+        why = NULL;
+    if (!condition_holds(c, body))
+        why = "its condition is false";
+    runs = why == NULL || c->options->job != NULL;
     c->unreached += runs ? 0 : 1;
     compile_jobs(c, &workflow, body);
     number_repeats(c, &workflow);
@@ -354,7 +372,7 @@ static void compile_workflow(struct compiler *c, const struct view *key, const s
     } else if (runs && cJSON_GetArraySize(cJSON_GetObjectItem(object, "jobs")) > 0) {
         cJSON_AddItemToArray(out, object);
     } else {
-        skipped(c, key, runs ? "its jobs' filters leave none" : "its condition is false");
+        skipped(c, key, runs ? filters__reason(c) : why);
         cJSON_Delete(object);
     }
 }
@@ -438,6 +456,8 @@ cJSON *workflows__compile(struct compiler *c)
         compile_workflow(c, &key, &body, list);
         done++;
     }
+    if (cJSON_GetArraySize(list) == 0)
+        report_skipped(c);
     if (done == 0 && !c->stop)
         compile_build(c, list);
     else
