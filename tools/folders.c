@@ -35,15 +35,20 @@ static char *random_hex(size_t bytes)
     return tn_fs_path("%s", text);
 }
 
-/* A lock that says that the folder is in use; -1 when somebody else has it or it cannot be made. */
-static int lock_folder(const char *folder)
+/* The lock of that name that says that the folder is in use; -1 when somebody else has it or it cannot be made. */
+static int lock_by(const char *folder, const char *name)
 {
-    auto_free char *path = tn_fs_path("%s/client.lock", folder);
+    auto_free char *path = tn_fs_path("%s/%s", folder, name);
     auto_fd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0)
         return -1;
     return steal_fd(&fd);
+}
+
+static int lock_folder(const char *folder)
+{
+    return lock_by(folder, "client.lock");
 }
 
 static bool remove_unused(const char *path)
@@ -210,6 +215,40 @@ int folders_make(struct folders *folders, bool keep_state, struct tn_err *err)
     if (make_state(folders, home, err) != 0 || tn_fs_make_dirs(folders->store, 0700, err) != 0)
         return tn_err_wrap(err, "folders of the run ($XDG_STATE_HOME chooses where)");
     return 0;
+}
+
+static void clear_killed(const char *state)
+{
+    auto_free char *jobs = tn_fs_path("%s/jobs", state);
+    auto_fd int client = -1;
+    auto_fd int tenond = -1;
+    struct tn_err err = TN_ERR_INIT;
+
+    if (access(jobs, F_OK) != 0)
+        return;
+    client = lock_folder(state);
+    tenond = client >= 0 ? lock_by(state, "tenond.lock") : -1;
+    if (tenond >= 0 && tn_fs_remove_tree(jobs, &err) != 0)
+        tn_warn("what a killed run left: %s", err.text);
+}
+
+void folders_clear_killed(const struct folders *folders)
+{
+    auto_free char *runs = tn_fs_path("%s", folders->state);
+    char *slash = strrchr(runs, '/');
+    auto_dir DIR *dir = NULL;
+    const struct dirent *entry;
+
+    if (!folders->keep_state || slash == NULL)
+        return;
+    *slash = '\0';
+    dir = opendir(runs);
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        auto_free char *state = tn_fs_path("%s/%s", runs, entry->d_name);
+
+        if (visible(entry) && strcmp(entry->d_name, folders->name) != 0)
+            clear_killed(state);
+    }
 }
 
 void folders_close(struct folders *folders)

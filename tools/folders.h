@@ -21,6 +21,8 @@ struct folders {
 /* Makes them. `keep_state` false: the state lies in the run folder and goes with it. Old runs and what a killed run
  * left in the run folders are removed first. */
 int folders_make(struct folders *folders, bool keep_state, struct tn_err *err) TN_MUST_CHECK;
+/* Removes the job folders that killed runs left in their state. After tenond is ready, which ends what still runs there. */
+void folders_clear_killed(const struct folders *folders);
 /* Removes the run folder; the state stays unless it is not to be kept. */
 void folders_close(struct folders *folders);
 

@@ -328,7 +328,10 @@ int session_start(struct session *session, struct event_base *base, const struct
     session->handlers = *handlers;
     session->ready_fd = session->life_fd = -1;
     session->state_log = tn_fs_path("%s/tenond.start", folders->state);
-    return start(session, folders, interrupted, err);
+    if (start(session, folders, interrupted, err) != 0)
+        return -1;
+    folders_clear_killed(folders);
+    return 0;
 }
 
 /* ---- the end ---- */

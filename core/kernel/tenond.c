@@ -140,6 +140,19 @@ static int lock_run_folder(const char *run_dir)
     return fd;
 }
 
+/* Who finds it unlocked knows that nobody works in this folder any more. */
+static int lock_state_folder(const char *state_dir)
+{
+    auto_free char *path = tn_fs_path("%s/tenond.lock", state_dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0)
+        tn_fatal(3, "%s: %s", path, strerror(errno));
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        tn_fatal(3, "--state %s: another tenond works there", state_dir);
+    return fd;
+}
+
 /* What an earlier life of this installation left there; workers of it have died with it. */
 static void make_run_folders(const char *run_dir)
 {
@@ -179,6 +192,7 @@ int main(int argc, char **argv)
     auto_free char *installation = random_installation();
     auto_free char *log_path = NULL;
     auto_fd int lock = -1;
+    auto_fd int state_lock = -1;
     struct tn_err err = TN_ERR_INIT;
     int status;
 
@@ -197,6 +211,7 @@ int main(int argc, char **argv)
         tn_fatal(2, "--root %s: %s", config.root, strerror(errno));
     config.root = root;
     lock = lock_run_folder(run_dir);
+    state_lock = lock_state_folder(state_dir);
     make_run_folders(run_dir);
     if (config.is_private)
         log_to_file(&config, &log_path);
