@@ -441,15 +441,17 @@ static int make_path(const char *path)
 int tn_tar_put_work(void *arg, int side)
 {
     const struct tn_agent_tree *tree = arg;
-    int made;
+    int why_not;
     int base;
 
     umask(022);
-    made = make_path(tree->path);
+    why_not = make_path(tree->path) != 0 ? errno : 0;
     base = open(tree->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (base < 0) {
-        tn_side_say(side, TN_SIDE_ERROR, errno, "cannot %s the folder %s: %s", made != 0 ? "make" : "open", tree->path,
-                    strerror(errno));
+        int error = why_not != 0 ? why_not : errno;
+
+        tn_side_say(side, TN_SIDE_ERROR, error, "cannot %s the folder %s: %s", why_not != 0 ? "make" : "open",
+                    tree->path, strerror(error));
         return 1;
     }
     return tn_tar_unpack(STDIN_FILENO, base, side);
