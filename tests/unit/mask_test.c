@@ -1,6 +1,7 @@
 /* The masker: values across chunks, overlaps, lines of a value, exact bytes otherwise; random streams against a slow
  * but obvious reference, in random chunks, with the state exported and imported in between. */
 #include "core/output/mask.h"
+#include "core/output/mask_forms.h"
 #include "tests/unit/check.h"
 
 #include <stdlib.h>
@@ -45,54 +46,167 @@ static void check(const char *const *values, size_t count, const char *bytes, co
     }
 }
 
-/* Marks each byte of each occurrence; a run of bytes is one "****" as far as occurrences overlap. */
-static char *reference(const char *const *values, size_t count, const char *bytes, size_t length, size_t *out_length)
+/* ---- against a slow but obvious reference ---- */
+
+struct reference {
+    const char *bytes;
+    size_t length;
+    char *covered; /* 1: first byte of an occurrence only, 2: inside one */
+};
+
+static void cover(struct reference *reference, size_t at, size_t end)
 {
-    char *covered = calloc(length + 1, 1); /* 1: first byte of an occurrence only, 2: inside one */
+    if (reference->covered[at] == 0)
+        reference->covered[at] = 1;
+    memset(reference->covered + at + 1, 2, end - at - 1);
+}
+
+static int find_text(void *arg, const char *form, size_t size)
+{
+    struct reference *reference = arg;
+
+    for (size_t at = 0; at + size <= reference->length; at++)
+        if (memcmp(reference->bytes + at, form, size) == 0)
+            cover(reference, at, at + size);
+    return 0;
+}
+
+static int digit_at(const struct reference *reference, size_t at)
+{
+    return at < reference->length ? tn_mask_base64_digit((uint8_t)reference->bytes[at]) : -1;
+}
+
+/* The place behind the line's end at `at`, or `at` if there is none that base64 goes on over. */
+static size_t skip_end(const struct reference *reference, size_t at)
+{
+    size_t digits = 0;
+
+    while (digits < TN_MASK_BASE64_LINE && digits < at && digit_at(reference, at - 1 - digits) >= 0)
+        digits++;
+    if (digits < TN_MASK_BASE64_LINE || at >= reference->length)
+        return at;
+    if (reference->bytes[at] == '\n')
+        return at + 1;
+    return reference->bytes[at] == '\r' && at + 1 < reference->length && reference->bytes[at + 1] == '\n' ? at + 2 : at;
+}
+
+static void find_base64(struct reference *reference, const char *value, size_t size)
+{
+    for (unsigned before = 0; before < 3; before++) {
+        uint8_t digits[400];
+        bool open;
+        size_t count = tn_mask_base64(value, size, before, digits, &open);
+
+        for (size_t start = 0; start < reference->length; start++) {
+            size_t at = start;
+            size_t found = 0;
+
+            while (found < count && digit_at(reference, at) == digits[found]) {
+                found++;
+                at++;
+                if (found < count)
+                    at = skip_end(reference, at);
+            }
+            if (found < count)
+                continue;
+            cover(reference, start, at);
+            at = skip_end(reference, at);
+            if (open && digit_at(reference, at) >= 0)
+                cover(reference, start, at + 1);
+        }
+    }
+}
+
+/* Marks each byte of each occurrence; a run of bytes is one "****" as far as occurrences overlap. */
+static char *masked_slowly(const char *const *values, size_t count, const char *bytes, size_t length,
+                           size_t *out_length)
+{
+    struct reference reference = {bytes, length, calloc(length + 1, 1)};
     struct tn_buf out = TN_BUF_INIT;
 
     for (size_t v = 0; v < count; v++) {
-        size_t size = strlen(values[v]);
-
-        for (size_t at = 0; at + size <= length; at++) {
-            if (memcmp(bytes + at, values[v], size) != 0)
-                continue;
-            if (covered[at] == 0)
-                covered[at] = 1;
-            memset(covered + at + 1, 2, size - 1);
-        }
+        find_text(&reference, values[v], strlen(values[v]));
+        tn_mask_forms(values[v], strlen(values[v]), find_text, &reference);
+        find_base64(&reference, values[v], strlen(values[v]));
     }
     for (size_t at = 0; at < length; at++) {
-        if (covered[at] == 1)
+        if (reference.covered[at] == 1)
             tn_buf_adds(&out, "****");
-        else if (covered[at] == 0)
+        else if (reference.covered[at] == 0)
             tn_buf_add(&out, bytes + at, 1);
     }
-    free(covered);
+    free(reference.covered);
     *out_length = out.len;
     return tn_buf_steal(&out);
 }
 
+static void check_random(const char *const *values, size_t count, const char *bytes, size_t length, bool keep)
+{
+    size_t got_length;
+    size_t want_length;
+    char *got = masked(values, count, bytes, length, 0, keep, &got_length);
+    char *want = masked_slowly(values, count, bytes, length, &want_length);
+
+    CHECK(got_length == want_length && memcmp(got, want, want_length) == 0);
+    free(got);
+    free(want);
+}
+
+/* Few letters and values that overlap themselves and each other. */
 static void test_random(void)
 {
-    static const char *const values[] = {"abab", "ababab", "bbaa", "aaaaaa", "cab\001", "abcabcab", "bcab"};
+    static const char *const values[] = {"abab",    "ababab",   "bbaa", "aaaaaa",
+                                         "cab\001", "abcabcab", "bcab", "a\\b\"c'd"};
 
     for (int round = 0; round < 3000; round++) {
         char bytes[200];
         size_t length = (size_t)random() % sizeof(bytes);
-        size_t count = (size_t)random() % 8;
-        size_t got_length;
-        size_t want_length;
-        char *got;
-        char *want;
 
         for (size_t i = 0; i < length; i++)
-            bytes[i] = "aaabbbc\001"[random() % 8];
-        got = masked(values, count, bytes, length, 0, round % 2 == 0, &got_length);
-        want = reference(values, count, bytes, length, &want_length);
-        CHECK(got_length == want_length && memcmp(got, want, want_length) == 0);
-        free(got);
-        free(want);
+            bytes[i] = "aaabbbc\001\\\"'"[random() % 11];
+        check_random(values, (size_t)random() % 9, bytes, length, round % 2 == 0);
+    }
+}
+
+/* Pieces of values and of their base64, whole and cut, among other text and the ends of lines. */
+static void test_random_forms(void)
+{
+    static const char *const values[] = {
+        "hunter22",         "s3cr",       "p\xc3\xa4ss word/+=?",
+        "tokentokentoken1", "t\"k'n\\$x", "0123456789abcdefghijABCDEFGHIJ0123456789+/xyz"};
+    static const char *const joints[] = {
+        "", "\n", "\r\n", " ", "=", "aGVs", "AAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAA\n", "%2", "\r", "x", "\n\n"};
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+    for (int round = 0; round < 6000; round++) {
+        struct tn_buf text = TN_BUF_INIT;
+        size_t columns = (size_t)random() % 3 * 6 + 12;
+
+        while (text.len < 150) {
+            const char *value = values[random() % 6];
+            size_t length = strlen(value);
+            unsigned before = (unsigned)(random() % 3);
+            uint8_t code[100];
+            bool open;
+            size_t count = tn_mask_base64(value, length, before, code, &open);
+            size_t first = random() % 4 == 0 ? (size_t)random() % count : 0;
+            size_t last = random() % 4 == 0 ? (size_t)random() % count : count;
+
+            tn_buf_adds(&text, joints[random() % 12]);
+            if (random() % 4 == 0) {
+                tn_buf_add(&text, value + first % length, length - first % length);
+                continue;
+            }
+            for (size_t i = first; i < last; i++) {
+                char c = code[i] < 62 ? digits[code[i]] : "+-/_"[(code[i] - 62) * 2 + random() % 2];
+
+                tn_buf_add(&text, &c, 1);
+                if (i % columns == columns - 1 && random() % 2 == 0)
+                    tn_buf_adds(&text, random() % 3 == 0 ? "\r\n" : "\n");
+            }
+        }
+        check_random(values, 1 + (size_t)random() % 6, text.data, text.len, round % 2 == 0);
+        tn_buf_free(&text);
     }
 }
 
@@ -137,11 +251,51 @@ static void test_linear(void)
     free(bytes);
 }
 
+/* The encoded text is what coreutils' base64, Python's urllib.parse and json, and bash print. */
+static void check_encoded(void)
+{
+    static const char *const one[] = {"hunter22"};
+    static const char *const odd[] = {"a/b c+d=e?\xc3\xa4"};
+    static const char *const quoted[] = {"it's \"$5\" <b> a\\b"};
+    static const char *const key[] = {
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefghijklmnopqr"};
+
+    check(one, 1, "aHVudGVyMjI=", "****=");
+    check(one, 1, "aHVudGVyMjIK", "****K");         /* echo hunter22 | base64 */
+    check(one, 1, "eGh1bnRlcjIy", "eG****");        /* xhunter22 */
+    check(one, 1, "dTpodW50ZXIyMg==", "dTp****=="); /* u:hunter22 */
+    check(one, 1, "Basic dXNlcjpodW50ZXIyMg==", "Basic dXNlcjp****==");
+    check(odd, 1, "a/b%20c%2Bd%3De%3F%C3%A4", "****"); /* quote() */
+    check(odd, 1, "a%2Fb+c%2Bd%3De%3F%C3%A4", "****"); /* quote_plus() */
+    check(odd, 1, "a%2fb%20c%2bd%3de%3f%c3%a4", "****");
+    check(odd, 1, "?t=a%2Fb%20c%2Bd%3De%3F%C3%A4&x", "?t=****&x");
+    check(odd, 1, "\"a\\/b c+d=e?\\u00e4\"", "\"****\"");
+    check(odd, 1, "YS9iIGMrZD1lP8Ok YS9iIGMrZD1lP8Ok", "**** ****");
+    check(odd, 1, "bmEvYiBjK2Q9ZT_DpG4 bmEvYiBjK2Q9ZT/DpG4", "bm****4 bm****4");
+    check(quoted, 1, "\"it's \\\"$5\\\" <b> a\\\\b\"", "\"****\"");
+    check(quoted, 1, "\"it's \\\"$5\\\" \\u003cb\\u003e a\\\\b\"", "\"****\"");
+    check(quoted, 1, "'it'\\''s \"$5\" <b> a\\b'", "'****'");
+    check(quoted, 1, "'it'\"'\"'s \"$5\" <b> a\\b'", "'****'");
+    check(quoted, 1, "it\\'s\\ \\\"\\$5\\\"\\ \\<b\\>\\ a\\\\b", "****");
+    check(quoted, 1, "X=\"it's \\\"\\$5\\\" <b> a\\\\b\"", "X=\"****\"");
+    check(quoted, 1, "$'it\\'s \"$5\" <b> a\\\\b'", "$'****'");
+    /* Two lines of base64, as it prints them: the mask covers the end of the first, too. */
+    check(key, 1,
+          "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXpBQkNERUZHSElKS0xNTk9QUVJTVFVWV1hZWjAxMjM0\n"
+          "NTY3ODlhYmNkZWZnaGlqa2xtbm9wcXIK\n",
+          "****K\n");
+    check(key, 1,
+          "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXpBQkNERUZHSElKS0xNTk9QUVJTVFVW\r\n"
+          "V1hZWjAxMjM0NTY3ODlhYmNkZWZnaGlqa2xtbm9wcXIK\r\n",
+          "****K\r\n");
+}
+
 int main(void)
 {
     static const char *const one[] = {"hunter22"};
     static const char *const two[] = {"abcd", "cdefgh", "abcdXY"};
     static const char *const short_ones[] = {"abc", "true", "false", ""};
+    static const char *const blank[] = {"    \n\t\t\t\t\n"};
     static const char *const lines[] = {"-----BEGIN KEY-----\r\nline-one\nab\nline-two\n"};
     size_t length;
     char *big;
@@ -152,7 +306,10 @@ int main(void)
     check(two, 3, "abcdefgh abcdXY abcd", "**** **** ****");
     check(short_ones, 4, "abc true false", "abc true false");
     check(lines, 1, "x\r\n-----BEGIN KEY-----\r\nline-one\r\nab\nline-two\n", "x\r\n****\r\n****\r\nab\n****\n");
+    check(blank, 1, "x\n    \n\t\t\t\t\n", "x\n    \n\t\t\t\t\n");
+    check_encoded();
     test_random();
+    test_random_forms();
     test_bytes_pass_at_once();
     test_linear();
     big = malloc(TN_MASK_BYTES_MAX + 2);
