@@ -2,7 +2,9 @@
 
 #include "core/lib/buf.h"
 #include "core/lib/fs.h"
+#include "core/lib/remote.h"
 
+#include <ctype.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +19,11 @@ enum {
     OPTION_EXECUTOR,
     OPTION_JSON,
     OPTION_SETTINGS,
+    OPTION_REPOSITORY,
+    OPTION_BRANCH,
+    OPTION_TAG,
+    OPTION_REVISION,
+    OPTION_PULL_REQUEST,
 };
 
 /* Splits "NAME=VALUE" where the name is any text but empty. */
@@ -78,6 +85,75 @@ static int take_executor(struct options *options, const char *text, struct tn_er
     return 0;
 }
 
+/* ---- what to check out ---- */
+
+static int take_repository(struct options *options, const char *url, struct tn_err *err)
+{
+    struct tn_remote remote;
+
+    if (tn_remote_parse(url, &remote, err) != 0)
+        return tn_err_wrap(err, "--repository");
+    if (remote.has_password)
+        return tn_err_set(
+            err, TN_ERR_USAGE,
+            "--repository: leave the password out of the address, where everybody can see it; put it into "
+            "a file that `checkout.tokens` of tenon.yaml names");
+    options->repository = url;
+    return 0;
+}
+
+/* What git allows as the name of a branch or a tag (git-check-ref-format(1)), roughly: git itself has the last word. */
+static int take_ref(const char **place, const char *option, const char *name, struct tn_err *err)
+{
+    bool good = name[0] != '\0' && name[0] != '-' && name[0] != '/' && name[0] != '.' && strstr(name, "..") == NULL &&
+                strstr(name, "@{") == NULL && strstr(name, "//") == NULL && strlen(name) < 250;
+
+    for (const char *c = name; *c != '\0'; c++)
+        good = good && (unsigned char)*c > ' ' && *c != 0x7f && strchr("~^:?*[\\", *c) == NULL;
+    if (!good)
+        return tn_err_set(err, TN_ERR_USAGE, "%s %s: git allows no such name", option, name);
+    *place = name;
+    return 0;
+}
+
+static int take_revision(struct options *options, const char *text, struct tn_err *err)
+{
+    size_t length = strlen(text);
+
+    if ((length != 40 && length != 64) || strspn(text, "0123456789abcdefABCDEF") != length)
+        return tn_err_set(err, TN_ERR_USAGE, "--revision %s: expected the 40 digits of a commit", text);
+    for (size_t i = 0; i <= length; i++)
+        options->revision_text[i] = (char)tolower((unsigned char)text[i]);
+    options->revision = options->revision_text;
+    return 0;
+}
+
+static int take_pull_request(struct options *options, const char *text, struct tn_err *err)
+{
+    size_t digits = strspn(text, "0123456789");
+
+    if (digits == 0 || digits > 9 ||
+        (text[digits] != '\0' && strcmp(text + digits, "/head") != 0 && strcmp(text + digits, "/merge") != 0))
+        return tn_err_set(err, TN_ERR_USAGE, "--pull-request %s: expected a number, or NUMBER/merge", text);
+    options->pull_request = text;
+    return 0;
+}
+
+static int check_repository(const struct options *options, struct tn_err *err)
+{
+    const char *alone = options->branch != NULL         ? "--branch"
+                        : options->tag != NULL          ? "--tag"
+                        : options->revision != NULL     ? "--revision"
+                        : options->pull_request != NULL ? "--pull-request"
+                                                        : NULL;
+
+    if (options->repository == NULL && alone != NULL)
+        return tn_err_set(err, TN_ERR_USAGE, "%s: without --repository jobs get the working tree as it is", alone);
+    if ((options->branch != NULL) + (options->tag != NULL) + (options->pull_request != NULL) > 1)
+        return tn_err_set(err, TN_ERR_USAGE, "--branch, --tag and --pull-request: only one of them");
+    return 0;
+}
+
 static int wrong_option(int option, char **argv, const char *command, struct tn_err *err)
 {
     if (option == ':')
@@ -121,6 +197,16 @@ static int take(struct options *options, int option, char **argv, const char *co
     case OPTION_JSON:
         options->json = true;
         return 0;
+    case OPTION_REPOSITORY:
+        return take_repository(options, optarg, err);
+    case OPTION_BRANCH:
+        return take_ref(&options->branch, "--branch", optarg, err);
+    case OPTION_TAG:
+        return take_ref(&options->tag, "--tag", optarg, err);
+    case OPTION_REVISION:
+        return take_revision(options, optarg, err);
+    case OPTION_PULL_REQUEST:
+        return take_pull_request(options, optarg, err);
     default:
         return wrong_option(option, argv, command, err);
     }
@@ -151,6 +237,11 @@ int options_run(struct options *options, int argc, char **argv, struct tn_err *e
                                           {"context", required_argument, NULL, OPTION_CONTEXT},
                                           {"executor", required_argument, NULL, OPTION_EXECUTOR},
                                           {"settings", required_argument, NULL, OPTION_SETTINGS},
+                                          {"repository", required_argument, NULL, OPTION_REPOSITORY},
+                                          {"branch", required_argument, NULL, OPTION_BRANCH},
+                                          {"tag", required_argument, NULL, OPTION_TAG},
+                                          {"revision", required_argument, NULL, OPTION_REVISION},
+                                          {"pull-request", required_argument, NULL, OPTION_PULL_REQUEST},
                                           {"json", no_argument, NULL, OPTION_JSON},
                                           {"directory", required_argument, NULL, 'C'},
                                           {"help", no_argument, NULL, 'h'},
@@ -161,7 +252,7 @@ int options_run(struct options *options, int argc, char **argv, struct tn_err *e
     if (optind < argc && !options->help)
         return tn_err_set(err, TN_ERR_USAGE,
                           "`tenon run` takes no argument such as \"%s\" (--workflow and --job choose)", argv[optind]);
-    return 0;
+    return options->help ? 0 : check_repository(options, err);
 }
 
 int options_config(struct options *options, int argc, char **argv, struct tn_err *err)

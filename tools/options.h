@@ -14,7 +14,11 @@ struct options {
     const char *config; /* -c, or the operand of `config`; NULL: looked for */
     const char *workflow;
     const char *job;
-    const char *settings; /* tenon.yaml; NULL: looked for */
+    const char *repository; /* its address; NULL: the working tree */
+    const char *branch, *tag, *pull_request;
+    char revision_text[65]; /* of --revision, in small letters */
+    const char *revision;   /* that text, or NULL */
+    const char *settings;   /* tenon.yaml; NULL: looked for */
     struct pairs parameters;
     struct pairs environment;
     struct pairs executors; /* kind → kind */

@@ -2,6 +2,7 @@
 
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
+#include "core/lib/remote.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,7 @@ extern char **environ;
 
 /* ---- the git program ---- */
 
-static int spawn_git(const char *const *arguments, const char *folder, int out, pid_t *pid)
+static int spawn_git(const char *const *arguments, const char *folder, int out, bool with_errors, pid_t *pid)
 {
     /* A repository's own settings may name programs; what could run here is turned off. Ownership of the checkout by
      * another user is no reason to refuse: nothing of it is run. */
@@ -35,7 +36,10 @@ static int spawn_git(const char *const *arguments, const char *folder, int out, 
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    if (with_errors)
+        posix_spawn_file_actions_adddup2(&actions, out, STDERR_FILENO);
+    else
+        posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     posix_spawnattr_init(&attributes);
     sigemptyset(&set);
     posix_spawnattr_setsigmask(&attributes, &set);
@@ -66,7 +70,8 @@ static int read_all(int fd, size_t limit, struct tn_buf *out, struct tn_err *err
     }
 }
 
-int project_git(const char *folder, const char *const *arguments, size_t limit, struct tn_buf *out, struct tn_err *err)
+static int run_git(const char *folder, const char *const *arguments, bool with_errors, size_t limit, struct tn_buf *out,
+                   struct tn_err *err)
 {
     int ends[2];
     pid_t pid;
@@ -75,7 +80,7 @@ int project_git(const char *folder, const char *const *arguments, size_t limit, 
 
     if (pipe2(ends, O_CLOEXEC) != 0)
         return tn_err_sys(err, errno, "cannot make a pipe for git");
-    rc = spawn_git(arguments, folder, ends[1], &pid);
+    rc = spawn_git(arguments, folder, ends[1], with_errors, &pid);
     close(ends[1]);
     if (rc != 0) {
         close(ends[0]);
@@ -91,6 +96,17 @@ int project_git(const char *folder, const char *const *arguments, size_t limit, 
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
         return tn_err_set(err, TN_ERR_UNAVAILABLE, "git %s failed in %s", arguments[0], folder);
     return 0;
+}
+
+int project_git(const char *folder, const char *const *arguments, size_t limit, struct tn_buf *out, struct tn_err *err)
+{
+    return run_git(folder, arguments, false, limit, out, err);
+}
+
+int project_git_said(const char *folder, const char *const *arguments, size_t limit, struct tn_buf *out,
+                     struct tn_err *err)
+{
+    return run_git(folder, arguments, true, limit, out, err);
 }
 
 /* One line that git says, "" when it says nothing; `*works` gets whether git could be started. */
@@ -290,6 +306,33 @@ int project_find(struct project *project, const char *folder, struct tn_err *err
     if (project->is_git)
         ask_git(project);
     return 0;
+}
+
+void project_use(struct project *project, const char *url, const char *branch, const char *tag, const char *revision)
+{
+    replace(&project->branch, tn_fs_path("%s", branch));
+    replace(&project->tag, tn_fs_path("%s", tag));
+    replace(&project->revision, tn_fs_path("%s", revision));
+    if (!project_remote(project, url)) {
+        /* A path without an owner, as small servers have: the host stands for it. */
+        struct tn_remote remote;
+        size_t length;
+        const char *name;
+
+        if (tn_remote_parse(url, &remote, NULL) != 0)
+            return;
+        length = strlen(remote.path);
+        while (length > 0 && remote.path[length - 1] == '/')
+            length--;
+        if (length > 4 && strncmp(remote.path + length - 4, ".git", 4) == 0)
+            length -= 4;
+        name = memrchr(remote.path, '/', length);
+        name = name != NULL ? name + 1 : remote.path;
+        replace(&project->repository_url, tn_fs_path("%s", url));
+        replace(&project->username, tn_fs_path("%s", remote.host));
+        replace(&project->reponame, tn_fs_path("%.*s", (int)(remote.path + length - name), name));
+        replace(&project->slug, tn_fs_path("%s/%s", remote.host, project->reponame));
+    }
 }
 
 void project_free(struct project *project)

@@ -33,10 +33,16 @@ char *project_config(const struct project *project, const char *folder, struct t
  * an owner and a name. Pure. */
 bool project_remote(struct project *project, const char *url);
 
+/* Makes it the project of a remote repository, of which branch or tag is wanted ("": not that). Pure. */
+void project_use(struct project *project, const char *url, const char *branch, const char *tag, const char *revision);
+
 /* Runs git with `arguments` (NULL at the end) in `folder` and collects what it writes, at most `limit` bytes. Never
  * runs a program that the repository names. TN_ERR_NOT_FOUND when git is not installed, TN_ERR_UNAVAILABLE when it ends
  * with another status than 0. Blocks. */
 int project_git(const char *folder, const char *const *arguments, size_t limit, struct tn_buf *out,
                 struct tn_err *err) TN_MUST_CHECK;
+/* The same with what it writes to standard error in between, and in `out` also when it fails. */
+int project_git_said(const char *folder, const char *const *arguments, size_t limit, struct tn_buf *out,
+                     struct tn_err *err) TN_MUST_CHECK;
 
 #endif

@@ -10,6 +10,7 @@
 #include "tools/disk.h"
 #include "tools/follow.h"
 #include "tools/narrate.h"
+#include "tools/repository.h"
 #include "tools/run_help.h"
 #include "tools/session.h"
 #include "tools/settings.h"
@@ -38,6 +39,7 @@ struct run {
     struct options options;
     struct project project;
     struct config_text config;
+    cJSON *checkout; /* owned: what jobs clone; NULL: the working tree is stored for them */
     cJSON *settings; /* owned; NULL: all as by default */
     struct folders folders;
     struct event_base *base;
@@ -241,6 +243,8 @@ static void create_pipeline(struct run *run)
                                                         : cJSON_CreateObject());
     cJSON_AddItemToObject(body, "project", project_json(&run->project));
     cJSON_AddItemToObject(body, "git", git_json(&run->project));
+    if (run->checkout != NULL)
+        cJSON_AddItemToObject(body, "checkout", cJSON_Duplicate(run->checkout, true));
     cJSON_AddBoolToObject(body, "source", run->has_source);
     cJSON_AddBoolToObject(body, "wait", false);
     text = tn_json_print(body);
@@ -291,6 +295,10 @@ static int begin(struct run *run, struct tn_err *err)
     auto_json cJSON *body = config_request(&run->config, &run->options, &run->project, run->pipeline);
     auto_free char *text = tn_json_print(body);
 
+    if (run->checkout != NULL) {
+        create_pipeline(run);
+        return 0;
+    }
     if (strlen(text) <= tn_msg_info(TN_MSG_COMPILE)->max_body)
         tn_peer_request(run->session.bus, TN_MSG_COMPILE, TN_ADDRESS(TN_ROLE_COMPILER, 0), 0, 0, text, strlen(text), 0,
                         on_compiled, run);
@@ -486,11 +494,16 @@ static void run_project(struct run *run)
                settings_load(run->options.settings, run->options.json, &run->settings, NULL, &err) != 0) {
         fprintf(stderr, "tenon: %s\n", err.text);
         run->exit_code = EXIT_USAGE;
+    } else if (run->options.repository != NULL &&
+               (run->checkout = repository_find(&run->options, run->settings, &run->project, &err)) == NULL) {
+        fprintf(stderr, "tenon: %s\n", err.text);
+        run->exit_code = err.code == TN_ERR_USAGE ? EXIT_USAGE : EXIT_INSTALLATION;
     } else {
-        if (run->project.is_git && !run->project.has_git)
+        if (run->checkout == NULL && run->project.is_git && !run->project.has_git)
             tn_warn("git is not installed: branch and revision are unknown, and jobs get ignored files, too");
         with_signals(run);
     }
+    cJSON_Delete(run->checkout);
     cJSON_Delete(run->settings);
     config_free(&run->config);
     project_free(&run->project);

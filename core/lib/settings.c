@@ -8,6 +8,7 @@
 
 static const char *const shared_folders[] = {"auto", "yes", "no", NULL};
 static const char *const limits[] = {"auto", "off", NULL};
+static const char *const yes_or_no[] = {"no", "yes", NULL};
 static const char *const enclosures[] = {"auto", "cgroup", "namespace", "group", NULL};
 
 #define TEXT(name, who, def, text)                                                                                     \
@@ -89,6 +90,9 @@ const struct tn_setting tn_settings[] = {
          "default that of the registry's region."),
     SIZE("docker.ramdisk", TN_SETTINGS_DOCKER, "0",
          "Size of /mnt/ramdisk in the first container of a job. 0: a quarter of the job's memory."),
+    CHOICE("docker.read_only", TN_SETTINGS_DOCKER, yes_or_no, "no",
+           "Whether the root file system of a job's first container is read-only. With `yes` only /tmp, /mnt/ramdisk and the "
+           "image's volumes can be written to, so `working_directory` has to be in one of them."),
     INT("docker.cleanup.images_above", TN_SETTINGS_DOCKER, "80", 1, 100,
         "Percentage of the engine's disk above which unused images are removed, the least recently used first. Only images "
         "that Tenon pulled are removed."),

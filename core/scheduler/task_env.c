@@ -42,6 +42,16 @@ static void add_number(cJSON *pairs, const char *name, uint64_t value)
     add(pairs, name, text);
 }
 
+/* CircleCI sets CIRCLE_PR_USERNAME and _REPONAME of forks, too; no ref tells whose fork it is. */
+static void add_pull_request(cJSON *pairs, const cJSON *checkout)
+{
+    const char *url = tn_json_string(checkout, "pull_request_url", "");
+
+    add(pairs, "CIRCLE_PULL_REQUEST", url);
+    add(pairs, "CIRCLE_PULL_REQUESTS", url);
+    add(pairs, "CIRCLE_PR_NUMBER", tn_json_string(checkout, "pull_request", ""));
+}
+
 static void add_project(cJSON *pairs, const struct tn_job *job)
 {
     const cJSON *project = tn_json_get(job->workflow->pipeline->request, "project");
@@ -83,6 +93,7 @@ cJSON *tn_task_env(const struct tn_task *task)
     add_number(pairs, "CIRCLE_NODE_TOTAL", job->task_count);
     add(pairs, "CIRCLE_PIPELINE_ID", workflow->pipeline->id);
     add_project(pairs, job);
+    add_pull_request(pairs, tn_json_get(workflow->pipeline->request, "checkout"));
     add(pairs, "CIRCLE_WORKFLOW_ID", workflow->id);
     add(pairs, "CIRCLE_WORKFLOW_JOB_ID", job->id);
     add(pairs, "CIRCLE_WORKFLOW_WORKSPACE_ID", workflow->id);
@@ -134,6 +145,42 @@ static void add_names(cJSON *body, const struct tn_task *task)
     cJSON_AddNumberToObject(item, "total", (double)job->task_count);
 }
 
+static void add_id(cJSON *ids, uint64_t id)
+{
+    char text[24];
+
+    snprintf(text, sizeof(text), "%" PRIu64, id);
+    cJSON_AddItemToArray(ids, cJSON_CreateString(text));
+}
+
+/* Which tasks this one's workspace is made of, and which of their jobs waited for which. */
+static void add_upstream(cJSON *body, struct tn_job *job)
+{
+    cJSON *ids = cJSON_AddArrayToObject(body, "upstream");
+    cJSON *list = cJSON_AddArrayToObject(body, "upstream_jobs");
+    size_t *position = tn_model_alloc(job->workflow->job_count, sizeof(*position));
+    struct tn_job **jobs;
+    size_t count = tn_graph_upstream(job, &jobs);
+
+    for (size_t i = 0; i < count; i++) {
+        cJSON *item = cJSON_CreateObject();
+        cJSON *tasks = cJSON_AddArrayToObject(item, "tasks");
+        cJSON *requires = cJSON_AddArrayToObject(item, "requires");
+
+        position[jobs[i]->position] = i;
+        cJSON_AddStringToObject(item, "name", jobs[i]->name);
+        for (size_t t = 0; t < jobs[i]->task_count; t++) {
+            add_id(ids, jobs[i]->tasks[t].id);
+            add_id(tasks, jobs[i]->tasks[t].id);
+        }
+        for (size_t r = 0; r < jobs[i]->require_count; r++)
+            cJSON_AddItemToArray(requires, cJSON_CreateNumber((double)position[jobs[i]->requires[r].job]));
+        cJSON_AddItemToArray(list, item);
+    }
+    free(position);
+    free(jobs);
+}
+
 char *tn_task_lease(struct tn_task *task, const char *installation, struct tn_share limits)
 {
     struct tn_job *job = task->job;
@@ -141,27 +188,22 @@ char *tn_task_lease(struct tn_task *task, const char *installation, struct tn_sh
     auto_json cJSON *body = cJSON_CreateObject();
     cJSON *definition = cJSON_Parse(job->definition);
     const cJSON *values = tn_json_get(pipeline->request, "pipeline_values");
-    uint64_t *ids;
-    size_t count = tn_graph_upstream(job, &ids);
     cJSON *item;
 
     if (definition == NULL)
         tn_fatal(3, "job %s has a definition that is no JSON", job->name);
     add_names(body, task);
     cJSON_AddStringToObject(body, "installation", installation);
+    cJSON_AddStringToObject(body, "project",
+                            tn_json_string(tn_json_get(pipeline->request, "project"), "slug", "local/project"));
     cJSON_AddItemToObject(body, "environment", tn_task_env(task));
     add_members(cJSON_AddArrayToObject(body, "project_environment"), pipeline->environment);
     add_contexts(cJSON_AddArrayToObject(body, "context_environment"), pipeline->contexts,
                  tn_json_get(definition, "contexts"));
     cJSON_AddItemToObject(body, "definition", definition);
-    item = cJSON_AddArrayToObject(body, "upstream");
-    for (size_t i = 0; i < count; i++) {
-        char text[24];
-
-        snprintf(text, sizeof(text), "%" PRIu64, ids[i]);
-        cJSON_AddItemToArray(item, cJSON_CreateString(text));
-    }
-    free(ids);
+    add_upstream(body, job);
+    if (tn_json_get(pipeline->request, "checkout") != NULL)
+        cJSON_AddItemToObject(body, "checkout", cJSON_Duplicate(tn_json_get(pipeline->request, "checkout"), true));
     cJSON_AddBoolToObject(body, "source", tn_json_bool(pipeline->request, "source", false));
     item = cJSON_AddObjectToObject(body, "limits");
     cJSON_AddNumberToObject(item, "cpu_milli", limits.cpu_milli);

@@ -40,6 +40,8 @@ static void after_checkpoint(struct tn_task *task)
         tn_peer_reply(tn_executor_service(task->executor)->bus, &task->cancel, TN_MSG_ACK, NULL, 0);
     }
     if (task->phase == TN_PHASE_SEALING && !task->checkpoint_dirty)
+        tn_task__sealed(task);
+    else if (task->phase == TN_PHASE_DRAINING && task->drained && !task->checkpoint_dirty)
         tn_task__release(task);
     else if (task->checkpoint_dirty)
         tn_task_touch(task);
@@ -55,9 +57,9 @@ static void on_checkpoint(void *arg, const cJSON *answer, const struct tn_err *e
         /* Nothing can be kept any more (a full disk): the job cannot go on safely, but it can end and say why. */
         tn_error("task %llu.%u: checkpoint: %s", (unsigned long long)task->id, task->attempt, err->text);
         task->output_failed = true;
-        if (task->phase == TN_PHASE_SEALING) {
+        if (task->phase == TN_PHASE_SEALING || (task->phase == TN_PHASE_DRAINING && task->drained)) {
             tn_task__release(task);
-        } else {
+        } else if (task->phase < TN_PHASE_SEALING) {
             task->checkpoint_dirty = false;
             tn_task_finish(task, TN_TASK_INFRASTRUCTURE_FAILURE, "its output cannot be kept: %s", err->text);
         }
@@ -83,8 +85,14 @@ void tn_task__checkpoint(struct tn_task *task)
     task->checkpoint_sent = true;
     task->checkpoint_dirty = false;
     task->checkpoint_cursor = task->cursor;
-    task->kept_next = (struct tn_kept){task->progress.step, task->progress.tries, task->step_open};
+    task->kept_next = (struct tn_kept){task->progress.step, task->progress.tries, task->progress.rerun, task->step_open};
     tn_outlet_checkpoint(task->outlet, boot, task->cursor, state, on_checkpoint, task);
+}
+
+void tn_task__checkpoint_now(struct tn_task *task)
+{
+    task->checkpoint_dirty = true;
+    tn_task__checkpoint(task);
 }
 
 void tn_task_touch(struct tn_task *task)
@@ -98,7 +106,7 @@ void tn_task_touch(struct tn_task *task)
     }
     if (task->checkpoint_sent || task->checkpoint_held || task->phase >= TN_PHASE_RELEASING)
         return;
-    if (task->phase == TN_PHASE_SEALING || task->has_cancel || task->begin_waits ||
+    if (task->phase >= TN_PHASE_SEALING || task->has_cancel || task->begin_waits ||
         task->cursor - task->acked_cursor >= CHECKPOINT_BYTES)
         tn_task__checkpoint(task);
     else if (!evtimer_pending(task->checkpoint_timer, NULL))
@@ -116,5 +124,5 @@ void tn_task__take_checkpoint(struct tn_task *task, const cJSON *checkpoint)
     if (unhex(tn_json_string(checkpoint, "boot", NULL), boot, sizeof(boot)))
         memcpy(task->boot, boot, sizeof(boot));
     tn_progress_load(task, tn_json_get(checkpoint, "state"));
-    task->kept = (struct tn_kept){task->progress.step, task->progress.tries, task->step_open};
+    task->kept = (struct tn_kept){task->progress.step, task->progress.tries, task->progress.rerun, task->step_open};
 }

@@ -354,7 +354,10 @@ bool tn_companion_on_exit(struct tn_task *task, uint32_t channel, const struct t
 
         end(companion, why.failed ? "failed" : "succeeded", &why);
     }
-    tn_task_finish(task, TN_TASK_FAILED,
-                   "the entrypoint of the primary container %s; one that is kept must run until the job ends", what);
+    tn_task_finish(task, TN_TASK_FAILED, "the entrypoint of the primary container %s; %s", what,
+                   exited->kind == TN_AGENT_NO_SPAWN
+                       ? "correct `entrypoint` and `command` of the first docker entry"
+                       : "it is kept (by the config, or by the image's label com.circleci.preserve-entrypoint), and so "
+                         "must run until the job ends");
     return true;
 }

@@ -24,6 +24,7 @@ struct tn_executor {
     void *self;
     struct tn_service service;
     struct tn_peer *data;
+    struct tn_keyring *keyring; /* owned */
     TAILQ_HEAD(, tn_task) tasks;
     char *reason;   /* why nothing can be acquired; NULL: jobs can run */
     bool available; /* `reason` is known */
@@ -49,6 +50,11 @@ const struct tn_executor_ops *tn_executor_ops(const struct tn_executor *executor
 struct tn_peer *tn_executor_data(struct tn_executor *executor)
 {
     return executor->data;
+}
+
+const struct tn_keyring *tn_executor_keyring(const struct tn_executor *executor)
+{
+    return executor->keyring;
 }
 
 bool tn_executor_stopping(const struct tn_executor *executor)
@@ -156,7 +162,14 @@ static void register_executor(struct tn_executor *executor)
 void tn_executor_available(struct tn_executor *executor, const char *reason)
 {
     char *copy = reason != NULL ? strdup(reason) : NULL;
+    bool same = executor->available && executor->found_count == 0 &&
+                (reason == NULL ? executor->reason == NULL
+                                : executor->reason != NULL && strcmp(reason, executor->reason) == 0);
 
+    if (same) { /* found out once more: the scheduler knows */
+        free(copy);
+        return;
+    }
     free(executor->reason);
     executor->reason = copy;
     executor->available = true;
@@ -327,6 +340,7 @@ static int start(struct tn_executor *executor, char *confinement, size_t size, s
     if (executor->stop_deadline == NULL)
         return tn_err_set(err, TN_ERR_SYSTEM, "out of memory: a timer");
     warm_up();
+    executor->keyring = tn_keyring_read(executor->service.settings);
     executor->ops->confine(executor, &profile);
     if (tn_confine_files(&profile, confinement, size, &weak) != 0)
         said(&weak);
@@ -357,6 +371,7 @@ int tn_executor_main(const struct tn_executor_ops *ops)
     ops->close(&executor);
     tn_peer_close(executor.data);
     event_free(executor.stop_deadline);
+    tn_keyring_free(executor.keyring);
     tn_service_close(&executor.service);
     free(executor.found);
     free(executor.reason);

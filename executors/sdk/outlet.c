@@ -201,17 +201,31 @@ void tn_outlet_set_offset(struct tn_outlet *outlet, uint32_t stream, uint64_t of
     find_stream(outlet, stream)->offset = offset;
 }
 
+/* The stream that a refusal names, which has no room; false: it is about more than one stream. */
+static bool names_stream(const struct tn_msg *reply, uint32_t *stream)
+{
+    auto_json cJSON *body = tn_json_parse(reply->body, reply->header.length, "REFUSED", NULL);
+    uint64_t named = tn_json_u64(body, "stream", UINT64_MAX);
+
+    *stream = (uint32_t)named;
+    return named <= UINT32_MAX && strcmp(tn_json_string(body, "code", ""), "no_space") == 0;
+}
+
 static void on_written(void *arg, const struct tn_msg *reply)
 {
     struct tn_outlet *outlet = arg;
     struct tn_err err = TN_ERR_INIT;
+    uint32_t stream;
 
     outlet->unanswered--;
     if (reply->header.kind == TN_MSG_REFUSED) {
         if (take_refusal(outlet, reply, &err))
             return;
-        outlet->callbacks.on_failed(outlet->callbacks.arg, &err);
-        return; /* the outlet may be gone */
+        if (outlet->callbacks.on_stream_failed == NULL || !names_stream(reply, &stream)) {
+            outlet->callbacks.on_failed(outlet->callbacks.arg, &err);
+            return; /* the outlet may be gone */
+        }
+        outlet->callbacks.on_stream_failed(outlet->callbacks.arg, stream, &err);
     }
     if (outlet->was_full && outlet->unanswered <= WINDOW_LOW) {
         outlet->was_full = false;

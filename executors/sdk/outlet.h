@@ -18,6 +18,8 @@ struct tn_outlet_callbacks {
     void (*on_room)(void *arg);  /* tn_outlet_full() was true and is not any more */
     /* Bytes of a stream could not be stored (a full disk). They are not sent again: no checkpoint can follow. */
     void (*on_failed)(void *arg, const struct tn_err *err);
+    /* There is no room for this stream, and nothing else is concerned. Said for each of its writes; may be NULL. */
+    void (*on_stream_failed)(void *arg, uint32_t stream, const struct tn_err *err);
     void *arg;
 };
 

@@ -2,6 +2,7 @@
 #include "core/lib/fs.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
+#include "executors/sdk/companion.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,8 @@ cJSON *tn_progress_save(const struct tn_task *task)
 
     cJSON_AddNumberToObject(json, "step", progress->step);
     cJSON_AddNumberToObject(json, "tries", progress->tries);
+    cJSON_AddNumberToObject(json, "rerun", progress->rerun);
+    cJSON_AddNumberToObject(json, "rerun_at", (double)progress->rerun_at);
     cJSON_AddBoolToObject(json, "open", task->step_open);
     cJSON_AddBoolToObject(json, "begun", progress->begun);
     cJSON_AddBoolToObject(json, "failed", progress->failed);
@@ -36,9 +39,9 @@ cJSON *tn_progress_save(const struct tn_task *task)
     cJSON_AddStringToObject(json, "artifacts", progress->artifacts);
     for (size_t i = 0; i < progress->backgrounds; i++)
         cJSON_AddItemToArray(list, cJSON_CreateNumber(progress->background[i]));
-    list = cJSON_AddArrayToObject(json, "tests");
-    for (size_t i = 0; i < 3; i++)
-        cJSON_AddItemToArray(list, cJSON_CreateNumber(progress->tests[i]));
+    if (task->tests != NULL)
+        cJSON_AddItemToObject(json, "tests", cJSON_Duplicate(task->tests, true));
+    tn_companions_save(task, json);
     list = cJSON_AddArrayToObject(json, "reports");
     STAILQ_FOREACH (report, &task->reports, next) {
         cJSON *entry = cJSON_CreateObject();
@@ -83,11 +86,12 @@ void tn_progress_load(struct tn_task *task, const cJSON *json)
     const cJSON *background = tn_json_get(json, "background");
     const cJSON *tests = tn_json_get(json, "tests");
     const cJSON *item;
-    size_t i = 0;
 
     memset(progress, 0, sizeof(*progress));
     progress->step = (unsigned)tn_json_number(json, "step", 0);
     progress->tries = (unsigned)tn_json_number(json, "tries", 0);
+    progress->rerun = (unsigned)tn_json_number(json, "rerun", 0);
+    progress->rerun_at = (uint64_t)tn_json_number(json, "rerun_at", 0);
     task->step_open = tn_json_bool(json, "open", false);
     progress->begun = tn_json_bool(json, "begun", false);
     progress->failed = tn_json_bool(json, "failed", false);
@@ -104,8 +108,8 @@ void tn_progress_load(struct tn_task *task, const cJSON *json)
     cJSON_ArrayForEach (item, background)
         if (progress->backgrounds < BACKGROUND_MAX && cJSON_IsNumber(item))
             progress->background[progress->backgrounds++] = (unsigned)item->valuedouble;
-    cJSON_ArrayForEach (item, tests)
-        if (i < 3 && cJSON_IsNumber(item))
-            progress->tests[i++] = (unsigned)item->valuedouble;
+    cJSON_Delete(task->tests);
+    task->tests = cJSON_IsObject(tests) ? cJSON_Duplicate(tests, true) : NULL;
+    tn_companions_load(task, json);
     load_reports(task, tn_json_get(json, "reports"));
 }

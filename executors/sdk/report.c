@@ -1,7 +1,7 @@
 /* States on their way to the scheduler: one at a time, so that they arrive in order whatever happens to the bus. */
 #include "core/lib/json.h"
 #include "core/lib/log.h"
-#include "executors/sdk/task.h"
+#include "executors/sdk/companion.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -76,13 +76,8 @@ void tn_task_report_state(struct tn_task *task, enum tn_task_state state, const 
         cJSON_AddStringToObject(body, "node", task->node);
     if (progress->artifacts[0] != '\0')
         cJSON_AddStringToObject(body, "artifacts", progress->artifacts);
-    if (progress->tests[0] > 0) {
-        cJSON *tests = cJSON_AddObjectToObject(body, "tests");
-
-        cJSON_AddNumberToObject(tests, "total", progress->tests[0]);
-        cJSON_AddNumberToObject(tests, "failed", progress->tests[1]);
-        cJSON_AddNumberToObject(tests, "skipped", progress->tests[2]);
-    }
+    if (task->tests != NULL)
+        cJSON_AddItemToObject(body, "tests", cJSON_Duplicate(task->tests, true));
     add(task, TN_MSG_TASK_STATE, body);
 }
 
@@ -90,10 +85,12 @@ void tn_task_report_step(struct tn_task *task, unsigned step, const char *state,
 {
     auto_json cJSON *body = result != NULL ? cJSON_Duplicate(result, true) : cJSON_CreateObject();
     const cJSON *definition = tn_runner_step(task, step);
+    const struct tn_companion *companion = tn_companion_of_step(task, step);
 
     cJSON_AddNumberToObject(body, "step", step);
-    cJSON_AddStringToObject(body, "name", tn_runner_step_name(task, step));
-    cJSON_AddStringToObject(body, "type", tn_json_string(definition, "type", "environment"));
+    cJSON_AddStringToObject(body, "name", companion != NULL ? companion->name : tn_runner_step_name(task, step));
+    cJSON_AddStringToObject(body, "type",
+                            companion != NULL ? "container" : tn_json_string(definition, "type", "environment"));
     cJSON_AddStringToObject(body, "state", state);
     add(task, TN_MSG_STEP_STATE, body);
 }

@@ -1,21 +1,19 @@
-/* The semantics of steps: which runs next, with which shell and environment, and how it ends. */
-#include "core/lib/argv.h"
+/* The semantics of steps: which runs next, when it may begin and what becomes of the job. */
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
+#include "executors/sdk/checkout.h"
+#include "executors/sdk/companion.h"
 #include "executors/sdk/internal.h"
+#include "executors/sdk/tests.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    COMMAND_CHANNEL = 1,        /* of a run step; tn_runner_channel() gives the others */
-    TRIES_MAX = 500,            /* of an attempt over restarts; fits 16 bits of channel */
-    GRACE_S = 10,               /* between TERM and KILL */
-    COMMAND_BYTES = 120 * 1024, /* Linux takes at most 128 KiB as one argument */
+    TRIES_MAX = 500, /* of an attempt over restarts; fits 16 bits of channel */
 };
 
 static unsigned step_count(const struct tn_task *task)
@@ -95,9 +93,7 @@ void tn_runner_sent(struct tn_task *task, int failed, const struct tn_err *err)
         tn_task_environment_lost(task, "%s", err->text);
 }
 
-static void next_step(struct tn_task *task);
-
-static void end_step(struct tn_task *task, const char *state, const struct tn_agent_exit *end, const char *reason)
+void tn_runner__end_step(struct tn_task *task, const char *state, const struct tn_agent_exit *end, const char *reason)
 {
     auto_json cJSON *result = times(task, true);
     unsigned step = task->progress.step;
@@ -111,6 +107,7 @@ static void end_step(struct tn_task *task, const char *state, const struct tn_ag
     event_del(task->step_timer);
     task->op = (struct tn_op){0};
     task->step_open = false;
+    task->command_runs = task->rerun_waits = false;
     task->stopping = TN_STOP_NONE;
     tn_outlet_close_stream(task->outlet, tn_runner_stream(step), false, NULL, NULL);
     tn_task_report_step(task, step, state, result);
@@ -125,9 +122,9 @@ void tn_runner_step_done(struct tn_task *task, const char *fail_reason)
         task->progress.failed = true;
         tn_runner_say(task, "%s\n", fail_reason);
     }
-    end_step(task, fail_reason == NULL ? "succeeded" : canceled ? "canceled" : "failed", NULL, fail_reason);
+    tn_runner__end_step(task, fail_reason == NULL ? "succeeded" : canceled ? "canceled" : "failed", NULL, fail_reason);
     if (task->phase == TN_PHASE_STEPPING && task->link != NULL)
-        next_step(task);
+        tn_runner__next_step(task);
 }
 
 void tn_runner_background_done(struct tn_task *task, unsigned step)
@@ -139,16 +136,18 @@ void tn_runner_background_done(struct tn_task *task, unsigned step)
     tn_task_report_step(task, step, "succeeded", result);
 }
 
-static void run_command(struct tn_task *task);
-
-/* A command is started only when a checkpoint says that its step has begun: whoever takes the attempt up from there
- * knows what the agent repeats. Before, it would be at an earlier step, ignore the end of this one, and wait for it for
- * ever. Steps that move files start over, under numbers that no life before may have used. */
-static bool may_begin(const struct tn_task *task, bool is_command)
+/* A command is started only when a checkpoint says that its step, and its try, has begun: whoever takes the attempt up
+ * from there knows what the agent repeats. Before, it would be at an earlier step, ignore the end of this one, and wait
+ * for it for ever. Steps that move files start over, under numbers that no life before may have used. */
+static bool may_begin(const struct tn_task *task, const char *type)
 {
     const struct tn_kept *kept = &task->kept;
+    bool is_run = strcmp(type, "run") == 0;
 
-    return is_command ? kept->open && kept->step == task->progress.step : kept->tries == task->progress.tries;
+    if (!is_run && kept->tries != task->progress.tries)
+        return false;
+    return (!is_run && !tn_checkout_is_remote(task, type)) ||
+           (kept->open && kept->step == task->progress.step && kept->rerun == task->progress.rerun);
 }
 
 static void release_reading(struct tn_task *task)
@@ -160,21 +159,21 @@ static void release_reading(struct tn_task *task)
         tn_agent_link_resume(task->link);
 }
 
-static void begin_step(struct tn_task *task)
+void tn_runner__begin_step(struct tn_task *task)
 {
     const cJSON *step = tn_runner_step(task, task->progress.step);
     const char *type = tn_json_string(step, "type", "?");
-    bool is_command = strcmp(type, "run") == 0;
 
-    task->begin_waits = !may_begin(task, is_command);
+    task->begin_waits = !may_begin(task, type);
     if (task->begin_waits) {
         tn_task_touch(task);
         return;
     }
-    task->channels = 0;
     release_reading(task); /* takes effect in the loop, after what follows */
-    if (is_command) {
-        run_command(task);
+    if (tn_command_delayed(task)) {
+        return;
+    } else if (strcmp(type, "run") == 0) {
+        tn_command_run(task);
     } else if (!tn_tree_begin(task, type, step)) {
         char reason[160];
 
@@ -190,9 +189,9 @@ void tn_runner_on_kept(struct tn_task *task)
     if (!task->begin_waits || task->phase != TN_PHASE_STEPPING || task->link == NULL)
         return;
     if (task->step_open && task->then == NULL)
-        begin_step(task);
+        tn_runner__begin_step(task);
     else
-        task->begin_waits = false; /* the log is not open yet: begin_step() comes and looks for itself */
+        task->begin_waits = false; /* the log is not open yet: it comes and looks for itself */
 }
 
 /* on_success, always, on_fail; artifacts and test results are always stored. */
@@ -221,14 +220,18 @@ static void skip_step(struct tn_task *task, unsigned step)
     }
 }
 
-static void next_step(struct tn_task *task)
+static void finish_stopped(struct tn_task *task)
 {
-    if (task->progress.timed_out) {
+    if (task->progress.timed_out)
         tn_task_finish(task, TN_TASK_TIMED_OUT, "the job ran longer than its limit of 5h");
-        return;
-    }
-    if (task->progress.canceled) {
+    else
         tn_task_finish(task, TN_TASK_CANCELED, "canceled");
+}
+
+void tn_runner__next_step(struct tn_task *task)
+{
+    if (task->progress.timed_out || task->progress.canceled) {
+        finish_stopped(task);
         return;
     }
     while (task->progress.step + 1 < step_count(task)) {
@@ -239,10 +242,13 @@ static void next_step(struct tn_task *task)
             continue;
         }
         task->progress.step = step;
+        task->progress.rerun = 0;
+        task->progress.rerun_at = 0;
+        task->channels = 0;
         task->progress.begun = true;
         task->step_started_ms = 0;
         task->begin_waits = true; /* the checkpoint and the log at the same time */
-        tn_runner_open_log(task, begin_step);
+        tn_runner_open_log(task, tn_runner__begin_step);
         tn_task_touch(task);
         return;
     }
@@ -250,160 +256,6 @@ static void next_step(struct tn_task *task)
         tn_task_finish(task, TN_TASK_FAILED, "a step failed");
     else
         tn_task_finish(task, TN_TASK_SUCCEEDED, "%s", "");
-}
-
-/* ---- run ---- */
-
-static char **shell_words(const struct tn_task *task, const cJSON *step)
-{
-    const char *shell = tn_json_string(step, "shell", tn_json_string(task->definition, "shell", task->shell));
-
-    return tn_argv_split(shell);
-}
-
-static void arm_no_output(struct tn_task *task)
-{
-    struct timeval wait = {(time_t)(task->no_output_ms / 1000), (suseconds_t)(task->no_output_ms % 1000 * 1000)};
-
-    evtimer_add(task->step_timer, &wait);
-}
-
-static void run_command(struct tn_task *task)
-{
-    const cJSON *step = tn_runner_step(task, task->progress.step);
-    const char *command = tn_json_string(step, "command", "");
-    auto_environ struct tn_environ env = TN_ENVIRON_INIT;
-    auto_free char *cwd = tn_runner_path(task, tn_json_string(step, "working_directory", "."));
-    char **words = shell_words(task, step);
-    uint32_t channel = (uint32_t)task->progress.step << 16 | COMMAND_CHANNEL;
-    struct tn_agent_spawn spawn = {.flags = TN_AGENT_ENV_ADD, .cwd = cwd, .user = ""};
-    struct tn_err err = TN_ERR_INIT;
-    int failed;
-
-    if (strlen(command) > COMMAND_BYTES || words == NULL) {
-        tn_argv_free(words);
-        tn_runner_step_done(
-            task, words == NULL ? "the step's `shell` is not a command line: it is empty, or a quote is not closed"
-                                : "the command is longer than 120 KiB, which the kernel does not take; "
-                                  "put it into a script of the project");
-        return;
-    }
-    words = tn_argv_add(tn_argv_add(words, "-c"), command);
-    tn_runner_environ(task, step, &env);
-    spawn.argv = (const char **)words;
-    spawn.argc = (uint32_t)tn_argv_count(words);
-    spawn.envp = (const char **)env.entries;
-    spawn.envc = (uint32_t)env.count;
-    failed = tn_agent_link_spawn(task->link, channel, &spawn, &err);
-    tn_argv_free(words);
-    if (failed != 0) {
-        tn_runner_sent(task, failed, &err);
-        return;
-    }
-    if (tn_json_bool(step, "background", false)) {
-        if (task->progress.backgrounds < sizeof(task->progress.background) / sizeof(unsigned)) {
-            task->progress.background[task->progress.backgrounds++] = task->progress.step;
-            task->step_open = false;
-            tn_task_touch(task);
-            next_step(task);
-        } else {
-            tn_runner_step_done(task, "a job may have at most 64 background steps");
-        }
-        return;
-    }
-    task->no_output_ms = (uint64_t)(tn_json_number(step, "no_output_timeout", 600) * 1000);
-    task->last_output_ms = tn_now_ms();
-    arm_no_output(task);
-}
-
-static void stop_command(struct tn_task *task, bool kill)
-{
-    struct timeval grace = {GRACE_S, 0};
-    struct tn_err err = TN_ERR_INIT;
-    uint32_t channel = (uint32_t)task->progress.step << 16 | COMMAND_CHANNEL;
-
-    task->stopping = kill ? TN_STOP_KILL : TN_STOP_TERM;
-    if (tn_agent_link_signal(task->link, channel, kill ? SIGKILL : SIGTERM, kill ? TN_AGENT_TREE : TN_AGENT_GROUP,
-                             &err) != 0)
-        tn_warn("task %llu.%u: %s", (unsigned long long)task->id, task->attempt, err.text);
-    evtimer_add(task->step_timer, &grace);
-}
-
-void tn_runner_on_timer(struct tn_task *task)
-{
-    uint64_t silent = tn_now_ms() - task->last_output_ms;
-
-    if (task->phase != TN_PHASE_STEPPING || !task->step_open)
-        return;
-    if (task->stopping == TN_STOP_KILL) {
-        tn_runner_step_done(task, "the command could not be killed");
-        return;
-    }
-    if (task->stopping == TN_STOP_TERM) {
-        stop_command(task, true);
-        return;
-    }
-    if (silent + 1 < task->no_output_ms) {
-        struct timeval rest = {(time_t)((task->no_output_ms - silent) / 1000),
-                               (suseconds_t)((task->no_output_ms - silent) % 1000 * 1000)};
-
-        evtimer_add(task->step_timer, &rest);
-        return;
-    }
-    task->no_output_over = true;
-    stop_command(task, false);
-}
-
-/* "10m0s", as Go prints a duration: users know the message so. */
-static const char *duration_text(uint64_t ms, char *out, size_t size)
-{
-    uint64_t seconds = ms / 1000;
-
-    if (seconds >= 3600)
-        snprintf(out, size, "%lluh%llum%llus", (unsigned long long)(seconds / 3600),
-                 (unsigned long long)(seconds / 60 % 60), (unsigned long long)(seconds % 60));
-    else if (seconds >= 60)
-        snprintf(out, size, "%llum%llus", (unsigned long long)(seconds / 60), (unsigned long long)(seconds % 60));
-    else if (ms % 1000 == 0)
-        snprintf(out, size, "%llus", (unsigned long long)seconds);
-    else
-        snprintf(out, size, "%.3gs", (double)ms / 1000);
-    return out;
-}
-
-static void command_ended(struct tn_task *task, const struct tn_agent_exit *end)
-{
-    bool no_output = task->no_output_over;
-    char text[64];
-    char reason[TN_AGENT_TEXT_MAX];
-
-    task->no_output_over = false;
-    if (no_output) {
-        snprintf(reason, sizeof(reason), "Too long with no output (exceeded %s): context deadline exceeded",
-                 duration_text(task->no_output_ms, text, sizeof(text)));
-    } else if (end->kind == TN_AGENT_NO_SPAWN) {
-        snprintf(reason, sizeof(reason), "The command could not be started: %.*s", (int)end->text_len, end->text);
-    } else if (end->kind == TN_AGENT_SIGNALED) {
-        snprintf(reason, sizeof(reason), "Killed by signal %u (%s)", end->code, strsignal((int)end->code));
-    } else if (end->code != 0) {
-        snprintf(reason, sizeof(reason), "Exited with code exit status %u", end->code);
-    } else {
-        if ((end->flags & TN_AGENT_HALTED) != 0)
-            task->progress.halted = true;
-        end_step(task, "succeeded", end, NULL);
-        next_step(task);
-        return;
-    }
-    if ((end->flags & TN_AGENT_HALTED) != 0)
-        task->progress.halted = true;
-    task->progress.failed = true;
-    if (task->progress.canceled || task->progress.timed_out) {
-        end_step(task, "canceled", end, reason);
-    } else {
-        tn_runner_say(task, "\n%s\n", reason);
-        end_step(task, "failed", end, reason);
-    }
-    next_step(task);
 }
 
 /* ---- what the agent says ---- */
@@ -438,9 +290,9 @@ void tn_runner_on_out(struct tn_task *task, uint32_t channel, const void *bytes,
             task->op.on_out(task, bytes, length);
         return;
     }
-    if ((channel & 0xffff) != COMMAND_CHANNEL)
-        return; /* of a try before a crash */
-    if (step == task->progress.step && task->step_open)
+    if (tn_companion_on_out(task, channel, bytes, length) || !tn_command_is_channel(channel))
+        return; /* the latter: of a try before a crash */
+    if (channel == tn_command_channel(task) && task->step_open)
         task->last_output_ms = tn_now_ms();
     else if (!is_background(task, step))
         return;
@@ -461,10 +313,10 @@ void tn_runner_on_exit(struct tn_task *task, uint32_t channel, const struct tn_a
 
         task->op = (struct tn_op){0};
         on_exit(task, end);
-    } else if ((channel & 0xffff) != COMMAND_CHANNEL) {
+    } else if (tn_companion_on_exit(task, channel, end) || !tn_command_is_channel(channel)) {
         return;
-    } else if (step == task->progress.step && task->step_open) {
-        command_ended(task, end);
+    } else if (channel == tn_command_channel(task) && task->step_open) {
+        tn_command_ended(task, end);
     } else if (take_background(task, step)) {
         if ((end->flags & TN_AGENT_HALTED) != 0)
             task->progress.halted = true; /* no further step begins */
@@ -474,12 +326,10 @@ void tn_runner_on_exit(struct tn_task *task, uint32_t channel, const struct tn_a
 
 void tn_runner_cancel(struct tn_task *task, bool force)
 {
-    const cJSON *step = tn_runner_step(task, task->progress.step);
-
-    if (task->step_open && step != NULL && strcmp(tn_json_string(step, "type", ""), "run") == 0)
-        stop_command(task, force);
+    if (task->step_open && task->command_runs)
+        tn_command_stop(task, force);
     else
-        tn_task_finish(task, TN_TASK_CANCELED, "canceled");
+        finish_stopped(task);
 }
 
 void tn_runner_time_out(struct tn_task *task)
@@ -488,7 +338,7 @@ void tn_runner_time_out(struct tn_task *task)
     if (task->phase == TN_PHASE_STEPPING && task->step_open)
         tn_runner_cancel(task, false);
     else
-        tn_task_finish(task, TN_TASK_TIMED_OUT, "the job ran longer than its limit of 5h");
+        finish_stopped(task);
 }
 
 /* ---- the first things in an environment ---- */
@@ -498,7 +348,7 @@ static void go_on(struct tn_task *task)
     const cJSON *step = tn_runner_step(task, task->progress.step);
 
     if (!task->step_open) {
-        next_step(task);
+        tn_runner__next_step(task);
         return;
     }
     if (step == NULL) {
@@ -508,17 +358,21 @@ static void go_on(struct tn_task *task)
     /* What the agent repeats of the command is for the log, which must be open first. */
     task->reading_held = true;
     tn_agent_link_pause(task->link);
-    tn_runner_open_log(task, begin_step);
+    tn_runner_open_log(task, tn_runner__begin_step);
 }
 
 static void on_cwd_made(struct tn_task *task, const struct tn_agent_exit *end)
 {
     if (end->kind != TN_AGENT_EXITED || end->code != 0) {
-        tn_task_finish(task, TN_TASK_FAILED, "the working directory %s cannot be made: %.*s", task->cwd,
-                       (int)end->text_len, end->text);
+        char user[32];
+
+        tn_task_finish(task, TN_TASK_FAILED,
+                       "the working directory %s cannot be made: %.*s; set `working_directory` to a folder that user %s "
+                       "may write to",
+                       task->cwd, (int)end->text_len, end->text, tn_runner_fact(task, "uid", user, sizeof(user)));
         return;
     }
-    go_on(task);
+    tn_tests_put_timings(task, go_on);
 }
 
 /* Unpacking nothing makes the folder. */
@@ -574,6 +428,7 @@ void tn_runner_start(struct tn_task *task)
     }
     free(task->shell);
     task->shell = NULL;
+    tn_companion_start_program(task);
     if (strcmp(tn_runner_fact(task, "shell_bash", bash, sizeof(bash)), "") != 0 && strcmp(bash, "0") != 0) {
         task->shell = tn_fs_path("/bin/bash -eo pipefail");
         make_cwd(task);

@@ -32,7 +32,8 @@ uint32_t tn_runner_stream(unsigned step)
 
 uint32_t tn_runner_channel(struct tn_task *task)
 {
-    return (uint32_t)task->progress.step << 16 | (task->progress.tries * OTHER_CHANNELS + ++task->channels + 1);
+    return (uint32_t)task->progress.step << 16 |
+           (task->progress.tries * OTHER_CHANNELS + ++task->channels + TN_COMMAND_CHANNELS);
 }
 
 const char *tn_runner_fact(const struct tn_task *task, const char *name, char *out, size_t size)
@@ -59,17 +60,27 @@ static const char *home_of(const struct tn_task *task, char *out, size_t size)
         snprintf(out, size, "%s", task->home);
     else
         tn_runner_fact(task, "home", out, size);
+    for (size_t length = strlen(out); length > 1 && out[length - 1] == '/'; length--)
+        out[length - 1] = '\0';
     return out[0] != '\0' ? out : "/";
+}
+
+/* A user without a home lives in "/". */
+static char *below_home(const struct tn_task *task, const char *path)
+{
+    char home[1024];
+
+    home_of(task, home, sizeof(home));
+    return path[0] == '\0' ? tn_fs_path("%s", home) : tn_fs_path("%s/%s", strcmp(home, "/") == 0 ? "" : home, path);
 }
 
 char *tn_runner_path(const struct tn_task *task, const char *path)
 {
-    char home[1024];
     const char *declared = tn_json_string(task->definition, "working_directory", "~/project");
     size_t length = strlen(declared);
 
     if (path[0] == '~' && (path[1] == '/' || path[1] == '\0'))
-        return tn_fs_path("%s%s", home_of(task, home, sizeof(home)), path + 1);
+        return below_home(task, path[1] == '/' ? path + 2 : "");
     /* An environment without a root of its own (this host) keeps an absolute working directory in the job's folder. */
     if (path[0] == '/' && declared[0] == '/' && strncmp(path, declared, length) == 0 &&
         (path[length] == '\0' || path[length] == '/'))
@@ -110,9 +121,8 @@ void tn_runner_environ(const struct tn_task *task, const cJSON *step, struct tn_
 char *tn_runner_working_directory(const struct tn_task *task)
 {
     const char *declared = tn_json_string(task->definition, "working_directory", "~/project");
-    char home[1024];
 
     if (declared[0] == '~' || declared[0] == '/')
         return tn_runner_path(task, declared);
-    return tn_fs_path("%s/%s", home_of(task, home, sizeof(home)), declared);
+    return below_home(task, declared);
 }

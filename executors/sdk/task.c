@@ -2,6 +2,7 @@
 #include "core/lib/fs.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
+#include "executors/sdk/companion.h"
 #include "executors/sdk/internal.h"
 
 #include <stdio.h>
@@ -65,7 +66,12 @@ static void on_out(void *arg, uint32_t channel, const uint8_t *bytes, size_t len
 static void on_exit_frame(void *arg, uint32_t channel, const struct tn_agent_exit *end, uint64_t offset)
 {
     struct tn_task *task = arg;
+    const struct tn_executor_ops *ops = tn_executor_ops(task->executor);
 
+    if ((end->flags & TN_AGENT_ENDING) != 0 && !task->progress.canceled && ops->told_to_end != NULL) {
+        ops->told_to_end(task->executor, task); /* what became of the command says nothing about it */
+        return;
+    }
     /* Before, and with no checkpoint meanwhile: what follows from the exit belongs to the state after it. One with this
      * offset and the step still open would wait for an exit that never comes again. */
     task->cursor = offset;
@@ -128,6 +134,8 @@ static void on_room(void *arg)
         if (!task->reading_held)
             tn_agent_link_resume(task->link);
     }
+    if (tn_executor_ops(task->executor)->room != NULL)
+        tn_executor_ops(task->executor)->room(task->executor, task);
 }
 
 static void drop_link(struct tn_task *task)
@@ -137,13 +145,22 @@ static void drop_link(struct tn_task *task)
     task->reading_paused = task->reading_held = false;
 }
 
+static int open_connection(void *arg)
+{
+    struct tn_task *task = arg;
+
+    return tn_executor_ops(task->executor)->connect(task->executor, task);
+}
+
 static void connect_agent(struct tn_task *task)
 {
     struct tn_err err = TN_ERR_INIT;
     struct tn_agent_link_config config = {.path = task->agent_socket,
+                                          .open = task->agent_socket == NULL ? open_connection : NULL,
+                                          .name = task->node,
                                           .fd = -1,
                                           .start = {.offset = task->cursor},
-                                          .connect_timeout_ms = CONNECT_MS,
+                                          .connect_timeout_ms = task->patience_ms,
                                           .callbacks = {.on_hello = on_hello,
                                                         .on_out = on_out,
                                                         .on_spawned = on_spawned,
@@ -187,7 +204,7 @@ void tn_task_say(struct tn_task *task, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    if (task->phase == TN_PHASE_ACQUIRING && task->progress.step == 0)
+    if (task->phase >= TN_PHASE_ACQUIRING && task->phase <= TN_PHASE_STEPPING && task->progress.step == 0)
         tn_runner_say(task, "%s\n", text);
 }
 
@@ -199,9 +216,11 @@ void tn_task_acquired(struct tn_task *task, const struct tn_environment *environ
     replace(&task->home, environment->home);
     replace(&task->root, environment->root != NULL ? environment->root : "");
     replace(&task->node, environment->node);
+    task->patience_ms = environment->patience_ms > 0 ? environment->patience_ms : CONNECT_MS;
     task->acquire_pending = false;
     if (task->phase != TN_PHASE_ACQUIRING)
         return; /* canceled meanwhile: release is on its way */
+    tn_companion_keep_program(task, environment); /* its log is open before the agent says anything */
     connect_agent(task);
 }
 
@@ -263,13 +282,14 @@ static void on_opened(void *arg, const cJSON *answer, const struct tn_err *err)
         return;
     }
     replace(&task->folder, tn_json_string(answer, "folder", NULL));
+    replace(&task->timings, tn_json_string(tn_json_get(answer, "timings"), "id", NULL));
     tn_task__take_checkpoint(task, tn_json_get(answer, "checkpoint"));
     cJSON_ArrayForEach (stream, tn_json_get(answer, "streams")) {
         tn_outlet_set_offset(task->outlet, (uint32_t)tn_json_number(stream, "stream", 0),
                              tn_json_u64(stream, "offset", 0));
     }
     if (task->progress.ended >= 0) {
-        tn_task__release(task);
+        tn_task__sealed(task);
         return;
     }
     task->phase = TN_PHASE_ACQUIRING;
@@ -282,6 +302,11 @@ static void on_opened(void *arg, const cJSON *answer, const struct tn_err *err)
         tn_runner_open_log(task, begin_environment_step);
     else
         acquire(task);
+}
+
+static void on_stream_failed(void *arg, uint32_t stream, const struct tn_err *err)
+{
+    tn_tree_on_stream_failed(arg, stream, err);
 }
 
 static void add_masks(cJSON *masks, const cJSON *pairs)
@@ -320,16 +345,19 @@ static void forget_life(struct tn_task *task)
 {
     drop_link(task);
     tn_outlet_free(task->outlet);
+    tn_companions_free(task);
     tn_tree_free(task);
     tn_peer_forget(tn_executor_service(task->executor)->bus, task);
     tn_task_reports_free(task);
-    task->report_sent = false;
+    task->report_sent = task->drained = false;
     task->then = NULL;
-    task->begin_waits = false;
+    task->begin_waits = task->command_runs = task->rerun_waits = false;
     task->kept = (struct tn_kept){0};
     free(task->step_log);
     free(task->shell);
     task->step_log = task->shell = NULL;
+    cJSON_Delete(task->tests);
+    task->tests = NULL;
     task->checkpoint_sent = task->checkpoint_dirty = false;
     task->step_open = task->output_failed = false;
     task->op = (struct tn_op){0};
@@ -345,7 +373,8 @@ static void forget_life(struct tn_task *task)
 void tn_task_begin(struct tn_task *task)
 {
     struct tn_outlet_callbacks callbacks = {
-        .on_reset = on_reset, .on_room = on_room, .on_failed = on_output_failed, .arg = task};
+        .on_reset = on_reset, .on_room = on_room, .on_failed = on_output_failed, .on_stream_failed = on_stream_failed,
+        .arg = task};
     const cJSON *workflow = tn_json_get(task->lease, "workflow");
     const cJSON *job = tn_json_get(task->lease, "job");
     const cJSON *index = tn_json_get(task->lease, "task");
@@ -357,6 +386,7 @@ void tn_task_begin(struct tn_task *task)
     task->outlet = tn_outlet_new(tn_executor_data(task->executor), task->id, task->attempt, &callbacks);
     add_masks(masks, tn_json_get(task->lease, "project_environment"));
     add_masks(masks, tn_json_get(task->lease, "context_environment"));
+    tn_keyring_masks(tn_executor_keyring(task->executor), masks);
     cJSON_AddStringToObject(body, "pipeline", tn_json_string(tn_json_get(task->lease, "pipeline"), "id", ""));
     cJSON_AddStringToObject(body, "project", tn_json_string(task->lease, "project", "default"));
     cJSON_AddStringToObject(body, "workflow", tn_json_string(workflow, "name", "workflow"));
@@ -406,6 +436,35 @@ static void on_closed(void *arg, const cJSON *answer, const struct tn_err *err)
     if (err != NULL)
         tn_warn("task %llu.%u: closing its output: %s", (unsigned long long)task->id, task->attempt, err->text);
     report_end(task);
+}
+
+void tn_task__sealed(struct tn_task *task)
+{
+    const struct tn_executor_ops *ops = tn_executor_ops(task->executor);
+
+    if (!tn_companions_open(task)) {
+        tn_task__release(task);
+        return;
+    }
+    task->phase = TN_PHASE_DRAINING;
+    if (ops->drain != NULL)
+        ops->drain(task->executor, task);
+    else
+        tn_task_drained(task);
+}
+
+void tn_task_drained(struct tn_task *task)
+{
+    if (task->phase != TN_PHASE_DRAINING)
+        return;
+    task->drained = true;
+    if (task->output_failed) {
+        tn_task__release(task);
+        return;
+    }
+    tn_companions_end(task);
+    if (!tn_companions_open(task)) /* else the answer for a log is on its way */
+        tn_task__checkpoint_now(task);
 }
 
 void tn_task__release(struct tn_task *task)
@@ -520,12 +579,15 @@ void tn_task_free(struct tn_task *task)
     drop_link(task);
     tn_tree_free(task);
     tn_outlet_free(task->outlet);
+    tn_companions_free(task);
     tn_peer_forget(tn_executor_service(task->executor)->bus, task);
     tn_task_reports_free(task);
     event_free(task->checkpoint_timer);
     event_free(task->step_timer);
     event_free(task->job_timer);
     cJSON_Delete(task->lease);
+    cJSON_Delete(task->tests);
+    free(task->timings);
     free(task->agent_socket);
     free(task->bin);
     free(task->scratch);

@@ -2,7 +2,8 @@
  *
  *   task.c    the attempt's life: output, environment, agent, checkpoints, release, the terminal state
  *   report.c  states on their way to the scheduler, in order
- *   runner.c  the steps: which runs next, shells, environment, timeouts, halting, cancel
+ *   runner.c  the steps: which runs next, halting, cancel
+ *   runner_command.c  the command of a step: shell, timeouts, automatic reruns
  *   tree*.c   the steps that move file trees: checkout and workspaces, caches, artifacts and test results
  *
  * What an attempt must remember over a crash of this process is `struct tn_progress`; it is written into every
@@ -27,6 +28,7 @@ enum tn_task_phase {
     TN_PHASE_CONNECTING, /* to the agent */
     TN_PHASE_STEPPING,
     TN_PHASE_SEALING,   /* the result is in a checkpoint soon: what follows may be repeated */
+    TN_PHASE_DRAINING,  /* what runs beside the steps ends, the rest of its logs is kept */
     TN_PHASE_RELEASING, /* the executor removes the environment */
     TN_PHASE_CLOSING,   /* tenon-output flushes */
     TN_PHASE_REPORTING, /* the terminal state is on its way */
@@ -35,7 +37,9 @@ enum tn_task_phase {
 struct tn_progress {
     unsigned step;  /* index of the current step; 0 is "Spin up environment", n is the plan's step n - 1 */
     unsigned tries; /* how often it was taken up again: gives channels of other numbers to what starts over */
-    bool begun;     /* a step of the user's has begun */
+    unsigned rerun; /* of the current step's command: how often it failed and was to be run again */
+    uint64_t rerun_at; /* milliseconds since 1970: not before; 0: at once */
+    bool begun;        /* a step of the user's has begun */
     bool failed;
     bool halted;
     bool canceled;
@@ -46,7 +50,6 @@ struct tn_progress {
     unsigned background[64]; /* steps whose processes go on */
     size_t backgrounds;
     char artifacts[512]; /* folder, once there are any */
-    unsigned tests[3];   /* total, failed, skipped */
 };
 
 /* An operation on the agent that belongs to a step that is not `run`. */
@@ -60,6 +63,7 @@ struct tn_op {
 struct tn_kept {
     unsigned step;
     unsigned tries;
+    unsigned rerun;
     bool open;
 };
 
@@ -71,6 +75,7 @@ struct tn_report {
 
 struct tn_step_state; /* runner.c: what is known of the current step only while this process lives */
 struct tn_tree_state; /* tree.c */
+struct tn_companions; /* companion.c */
 
 struct tn_task {
     TAILQ_ENTRY(tn_task) next;
@@ -85,6 +90,7 @@ struct tn_task {
 
     /* where commands run */
     char *agent_socket, *bin, *scratch, *home, *root, *node; /* owned */
+    int patience_ms;                                         /* until an agent out of reach is given up */
     char *facts;                                             /* owned */
     char *cwd;                                               /* owned: the job's working directory */
 
@@ -96,6 +102,8 @@ struct tn_task {
     bool reading_held; /* until the current step, taken up again, can take what the agent repeats */
 
     struct tn_progress progress;
+    cJSON *tests;  /* owned: of its results, as TASK_STATE has them (tests.h); part of the progress; NULL: none */
+    char *timings; /* owned: id of the times of the job's tests in the store; NULL: there are none */
     bool adopted; /* progress came from a checkpoint of an earlier life */
     bool output_failed; /* bytes could not be stored: it ends without another checkpoint */
     bool checkpoint_sent, checkpoint_dirty, checkpoint_held;
@@ -120,8 +128,12 @@ struct tn_task {
     bool step_open;    /* the current step has begun and not ended */
     struct tn_op op;
     struct tn_tree_state *tree;
+    struct tn_companions *companions; /* owned; NULL: nothing runs beside the steps */
+    bool drained;                     /* the executor has ended them */
     void (*then)(struct tn_task *task); /* after the current step's log is open; NULL: it is */
     bool begin_waits;                   /* the current step begins once a checkpoint says so */
+    bool command_runs;                  /* the current step's command was started and has not ended */
+    bool rerun_waits;                   /* the step timer is for the delay before the command is run again */
     bool no_output_over;
     uint64_t no_output_ms;
     uint64_t last_output_ms;
@@ -166,6 +178,11 @@ const char *tn_runner_fact(const struct tn_task *task, const char *name, char *o
 char *tn_runner_path(const struct tn_task *task, const char *path);
 void tn_runner_environ(const struct tn_task *task, const cJSON *step, struct tn_environ *env);
 uint32_t tn_runner_stream(unsigned step);
+/* explain.c: "killed: out of memory (limit 2 GB, resource class small)" if the kernel killed for memory meanwhile; else
+ * false, and nothing in `out`. */
+bool tn_runner_out_of_memory(const struct tn_task *task, const struct tn_agent_exit *end, char *out, size_t size);
+/* The current step wants the default shell, and the environment has neither bash nor sh. */
+bool tn_runner_lacks_shell(const struct tn_task *task);
 /* A channel number of the current step that was never used. */
 uint32_t tn_runner_channel(struct tn_task *task);
 const cJSON *tn_runner_step(const struct tn_task *task, unsigned step);
@@ -174,6 +191,8 @@ const char *tn_runner_step_name(const struct tn_task *task, unsigned step);
 /* tree.c: begins the current step of one of its types; ends with tn_runner_step_done(). False: not its type. */
 bool tn_tree_begin(struct tn_task *task, const char *type, const cJSON *step);
 void tn_tree_free(struct tn_task *task);
+/* tenon-output has no room for what the current step stores. */
+void tn_tree_on_stream_failed(struct tn_task *task, uint32_t stream, const struct tn_err *err);
 void tn_tree_on_window(struct tn_task *task, uint32_t channel, uint64_t limit);
 
 uint64_t tn_now_ms(void); /* wall clock, milliseconds since 1970 */

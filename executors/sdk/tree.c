@@ -1,13 +1,15 @@
-/* Moving file trees between the environment and the store, and the steps checkout, persist_to_workspace and
- * attach_workspace. Each is a short chain of operations on the agent and requests to tenon-output; after a crash it
+/* Moving file trees between the environment and the store, and the step checkout. Each is a short chain of operations on the agent and requests to tenon-output; after a crash it
  * starts over. */
 #include "executors/sdk/tree.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
+#include "executors/sdk/checkout.h"
 #include "executors/sdk/internal.h"
+#include "executors/sdk/ssh_files.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +31,7 @@ void tn_tree_free(struct tn_task *task)
     free(tree->key);
     free(tree->base);
     EVP_MD_CTX_free(tree->digest);
+    tn_ssh_files_free(tree->ssh);
     tn_environ_free(&tree->env);
     tn_buf_free(&tree->buffer);
     free(tree);
@@ -36,6 +39,7 @@ void tn_tree_free(struct tn_task *task)
 
 void tn_tree_done(struct tn_task *task, const char *fmt, ...)
 {
+    void (*optional)(struct tn_task *) = task->tree->optional;
     char reason[512];
     va_list ap;
 
@@ -45,6 +49,12 @@ void tn_tree_done(struct tn_task *task, const char *fmt, ...)
         va_end(ap);
     }
     tn_tree_free(task); /* now: the reason may be made of it */
+    if (optional != NULL) {
+        if (fmt != NULL)
+            tn_runner_say(task, "%s\n", reason);
+        optional(task);
+        return;
+    }
     tn_runner_step_done(task, fmt != NULL ? reason : NULL);
 }
 
@@ -183,11 +193,31 @@ static void on_got(struct tn_task *task, const struct tn_agent_exit *end)
 
     if (end->kind != TN_AGENT_EXITED || (end->code != 0 && (end->flags & TN_AGENT_MISSING) == 0)) {
         tn_outlet_close_stream(task->outlet, tree->stream, true, NULL, NULL);
-        tn_tree_done(task, "cannot read the files: %.*s", (int)end->text_len, end->text);
+        if (tree->no_base != NULL && end->text_len > 13 && strncmp(end->text, "cannot enter ", 13) == 0)
+            tn_tree_done(task, "%s %s: no such file or directory", tree->no_base, tree->target);
+        else
+            tn_tree_done(task, "cannot read the files: %.*s", (int)end->text_len, end->text);
         return;
     }
     tree->missing = (end->flags & TN_AGENT_MISSING) != 0;
     tree->get_done(task);
+}
+
+/* There is no room for what is being sent: the step fails now, before the rest of it is read in vain. */
+void tn_tree_on_stream_failed(struct tn_task *task, uint32_t stream, const struct tn_err *err)
+{
+    struct tn_tree_state *tree = task->tree;
+    struct tn_err own = TN_ERR_INIT;
+
+    if (tree == NULL || tree->stream != stream || task->op.channel == 0)
+        return;
+    if (tn_agent_link_signal(task->link, task->op.channel, SIGKILL, TN_AGENT_TREE, &own) != 0)
+        tn_warn("task %llu.%u: %s", (unsigned long long)task->id, task->attempt, own.text);
+    tn_outlet_close_stream(task->outlet, stream, true, NULL, NULL);
+    if (tree->what != NULL)
+        tn_tree_done(task, "%s: %s", tree->what, err->text);
+    else
+        tn_tree_done(task, "cannot store %s: %s", tree->target, err->text);
 }
 
 void tn_tree_get(struct tn_task *task, const char *base, const cJSON *paths, uint32_t flags)
@@ -255,6 +285,10 @@ static void checkout(struct tn_task *task)
     auto_json cJSON *body = cJSON_CreateObject();
     const char *method = tn_json_string(task->tree->step, "method", NULL);
 
+    if (tn_checkout_is_remote(task, "checkout")) {
+        tn_checkout_begin(task);
+        return;
+    }
     if (method != NULL)
         tn_runner_say(task, "method: %s has no effect: nothing is fetched, the working tree is copied\n", method);
     task->tree->target = tn_runner_path(task, tn_json_string(task->tree->step, "path", "."));
@@ -263,106 +297,7 @@ static void checkout(struct tn_task *task)
     tn_outlet_call(task->outlet, TN_MSG_BLOB_FIND, body, on_source, task);
 }
 
-/* ---- workspaces ---- */
-
-static void on_layer_closed(void *arg, const cJSON *answer, const struct tn_err *err)
-{
-    struct tn_task *task = arg;
-    char text[32];
-
-    if (task->tree == NULL)
-        return;
-    if (err != NULL) {
-        tn_tree_done(task, "the workspace layer cannot be stored: %s", err->text);
-        return;
-    }
-    tn_runner_say(task, "Workspace layer stored (%s)\n",
-                  tn_tree_size_text(tn_json_u64(answer, "stored", task->tree->received), text, sizeof(text)));
-    tn_tree_done(task, NULL);
-}
-
-static void layer_got(struct tn_task *task)
-{
-    if (task->tree->missing) {
-        tn_outlet_close_stream(task->outlet, task->tree->stream, true, NULL, NULL);
-        tn_tree_done(task, "The specified paths did not match any files in %s", task->tree->target);
-        return;
-    }
-    tn_outlet_close_stream(task->outlet, task->tree->stream, false, on_layer_closed, task);
-}
-
-static void on_layer_opened(void *arg, const cJSON *answer, const struct tn_err *err)
-{
-    struct tn_task *task = arg;
-
-    if (task->tree == NULL)
-        return;
-    if (err != NULL) {
-        tn_tree_done(task, "the workspace layer cannot be stored: %s", err->text);
-        return;
-    }
-    task->tree->get_done = layer_got;
-    tn_tree_get(task, task->tree->target, tn_json_get(task->tree->step, "paths"), TN_AGENT_GLOB);
-}
-
-static void persist_to_workspace(struct tn_task *task)
-{
-    auto_json cJSON *body = cJSON_CreateObject();
-
-    task->tree->target = tn_runner_path(task, tn_json_string(task->tree->step, "root", "."));
-    cJSON_AddStringToObject(body, "type", "workspace");
-    cJSON_AddNumberToObject(body, "step", task->progress.step);
-    tn_tree_new_stream(task);
-    tn_outlet_open_stream(task->outlet, task->tree->stream, body, on_layer_opened, task);
-}
-
-static void attach_done(struct tn_task *task)
-{
-    char text[32];
-
-    tn_runner_say(task, "Workspace attached at %s: %d layers, %s\n", task->tree->target,
-                  cJSON_GetArraySize(task->tree->blobs), tn_tree_size_text(task->tree->total, text, sizeof(text)));
-    tn_tree_done(task, NULL);
-}
-
-static void on_layers(void *arg, const cJSON *answer, const struct tn_err *err)
-{
-    struct tn_task *task = arg;
-
-    if (task->tree == NULL)
-        return;
-    if (err != NULL) {
-        tn_tree_done(task, "the workspace cannot be read: %s", err->text);
-        return;
-    }
-    tn_tree_take_blobs(task->tree, answer);
-    task->tree->put_done = attach_done;
-    tn_tree_put_next(task);
-}
-
-static void attach_workspace(struct tn_task *task)
-{
-    auto_json cJSON *body = cJSON_CreateObject();
-    cJSON *tasks = cJSON_Duplicate(tn_json_get(task->lease, "upstream"), true);
-
-    task->tree->target = tn_runner_path(task, tn_json_string(task->tree->step, "at", "."));
-    cJSON_AddStringToObject(body, "type", "workspace");
-    cJSON_AddItemToObject(body, "tasks", tasks != NULL ? tasks : cJSON_CreateArray());
-    tn_outlet_call(task->outlet, TN_MSG_BLOB_FIND, body, on_layers, task);
-}
-
-/* ---- keys ---- */
-
-static void add_ssh_keys(struct tn_task *task)
-{
-    if (cJSON_GetArraySize(tn_json_get(task->tree->step, "fingerprints")) > 0) {
-        tn_tree_done(task,
-                     "no SSH key is known to this installation, so those with the given fingerprints cannot be added");
-        return;
-    }
-    tn_runner_say(task, "No SSH key is known to this installation: nothing to add\n");
-    tn_tree_done(task, NULL);
-}
+/* ---- the steps ---- */
 
 bool tn_tree_begin(struct tn_task *task, const char *type, const cJSON *step)
 {
@@ -373,11 +308,11 @@ bool tn_tree_begin(struct tn_task *task, const char *type, const cJSON *step)
         {"checkout", checkout},
         {"save_cache", tn_tree_save_cache},
         {"restore_cache", tn_tree_restore_cache},
-        {"persist_to_workspace", persist_to_workspace},
-        {"attach_workspace", attach_workspace},
+        {"persist_to_workspace", tn_tree_persist},
+        {"attach_workspace", tn_tree_attach},
         {"store_artifacts", tn_tree_store_files},
         {"store_test_results", tn_tree_store_files},
-        {"add_ssh_keys", add_ssh_keys},
+        {"add_ssh_keys", tn_add_ssh_keys},
     };
 
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {

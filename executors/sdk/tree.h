@@ -1,5 +1,6 @@
 /* What the steps that move file trees share: sending blobs of the store into the environment, receiving a tree from it,
- * and ending the step. Between tree.c (these, checkout, workspaces), tree_cache.c and tree_files.c. */
+ * and ending the step. Between tree.c (these, checkout), tree_cache.c,
+ * tree_files.c and tree_workspace.c. */
 #ifndef TN_SDK_TREE_H
 #define TN_SDK_TREE_H
 
@@ -21,10 +22,13 @@ struct tn_tree_state {
     size_t taken;
     bool reading, at_end, eof_sent;
     void (*put_done)(struct tn_task *task);
+    void (*optional)(struct tn_task *task); /* not a step, and what follows whether it succeeds or not; else NULL */
     /* receiving a tree from the environment */
     uint32_t stream;
     uint64_t received;
     bool missing;
+    const char *what;    /* "… cannot be stored", static; NULL: `target` is named */
+    const char *no_base; /* how a folder that is not there is told of, static; NULL: as any failure */
     void (*get_done)(struct tn_task *task);
     /* the keys of a cache */
     cJSON *checksums; /* owned: path → base64 */
@@ -34,6 +38,10 @@ struct tn_tree_state {
     struct tn_environ env;
     char value[TN_TREE_VALUE_BYTES];
     void (*keys_done)(struct tn_task *task, cJSON *keys); /* keys: owned by the callee */
+    /* small files, and what goes into ~/.ssh */
+    void (*small_read)(struct tn_task *task, const char *text, size_t length);
+    void (*small_put)(struct tn_task *task);
+    struct tn_ssh_files *ssh; /* owned */
     char *key;
     char *base; /* "home" or "root": what the paths in a cache are relative to */
 };
@@ -54,6 +62,8 @@ void tn_tree_get(struct tn_task *task, const char *base, const cJSON *paths, uin
 /* The steps that have a file of their own. */
 void tn_tree_save_cache(struct tn_task *task);
 void tn_tree_restore_cache(struct tn_task *task);
+void tn_tree_persist(struct tn_task *task);
+void tn_tree_attach(struct tn_task *task);
 void tn_tree_store_files(struct tn_task *task);
 
 #endif

@@ -4,6 +4,7 @@
 #include "core/lib/json.h"
 #include "core/lib/log.h"
 #include "executors/sdk/cache_key.h"
+#include "executors/sdk/checkout.h"
 #include "executors/sdk/internal.h"
 #include "executors/sdk/tree.h"
 
@@ -21,8 +22,7 @@ static const char *key_value(void *arg, const char *name)
         const char *name, *variable;
     } variables[] = {{".Branch", "CIRCLE_BRANCH"},
                      {".BuildNum", "CIRCLE_BUILD_NUM"},
-                     {".Revision", "CIRCLE_SHA1"},
-                     {".CheckoutKey", "CHECKOUT_KEY"}};
+                     {".Revision", "CIRCLE_SHA1"}};
     struct tn_task *task = arg;
     struct tn_tree_state *tree = task->tree;
     const char *value;
@@ -35,6 +35,8 @@ static const char *key_value(void *arg, const char *name)
             return value != NULL ? value : "";
         }
     }
+    if (strcmp(name, ".CheckoutKey") == 0)
+        return tn_checkout_key_name(task);
     if (strncmp(name, ".Environment.", 13) == 0) {
         value = tn_environ_get(&tree->env, name + 13);
         return value != NULL ? value : "<no value>";
@@ -162,6 +164,11 @@ static void on_cache_closed(void *arg, const cJSON *answer, const struct tn_err 
         tn_tree_done(task, "the cache cannot be stored: %s", err->text);
         return;
     }
+    if (tn_json_bool(answer, "exists", false)) { /* another job was first while this one was sent */
+        tn_runner_say(task, "Skipping cache generation, cache already exists for key: %s\n", task->tree->key);
+        tn_tree_done(task, NULL);
+        return;
+    }
     tn_runner_say(task, "Stored Cache to %s (%s)\n", task->tree->key,
                   tn_tree_size_text(tn_json_u64(answer, "stored", task->tree->received), text, sizeof(text)));
     tn_tree_done(task, NULL);
@@ -243,6 +250,7 @@ static void save_keys_done(struct tn_task *task, cJSON *keys)
     auto_json cJSON *body = cJSON_CreateObject();
 
     tree->key = tn_fs_path("%s", cJSON_GetArrayItem(keys, 0)->valuestring);
+    tree->what = "the cache cannot be stored";
     cJSON_Delete(keys);
     if (!find_paths(task)) {
         tn_runner_say(task, "Skipping cache generation, there is nothing to cache\n");
@@ -274,10 +282,13 @@ static void on_cache_found(void *arg, const cJSON *answer, const struct tn_err *
 {
     struct tn_task *task = arg;
     const cJSON *blob;
+    const cJSON *warning;
     char text[32];
 
     if (task->tree == NULL)
         return;
+    cJSON_ArrayForEach (warning, tn_json_get(answer, "warnings"))
+        tn_runner_say(task, "Warning: %s\n", cJSON_IsString(warning) ? warning->valuestring : "?");
     if (err == NULL)
         tn_tree_take_blobs(task->tree, answer);
     blob = err == NULL ? cJSON_GetArrayItem(task->tree->blobs, 0) : NULL;

@@ -4,6 +4,7 @@
 #include "core/lib/json.h"
 #include "core/lib/log.h"
 #include "executors/sdk/internal.h"
+#include "executors/sdk/tests.h"
 #include "executors/sdk/tree.h"
 
 #include <stdio.h>
@@ -20,7 +21,6 @@ static bool is_tests(const struct tn_task *task)
 static void on_files_closed(void *arg, const cJSON *answer, const struct tn_err *err)
 {
     struct tn_task *task = arg;
-    const cJSON *tests;
 
     if (task->tree == NULL)
         return;
@@ -28,13 +28,8 @@ static void on_files_closed(void *arg, const cJSON *answer, const struct tn_err 
         tn_tree_done(task, "cannot store %s: %s", task->tree->target, err->text);
         return;
     }
-    tests = tn_json_get(answer, "tests");
     if (is_tests(task)) {
-        task->progress.tests[0] += (unsigned)tn_json_number(tests, "total", 0);
-        task->progress.tests[1] += (unsigned)tn_json_number(tests, "failed", 0);
-        task->progress.tests[2] += (unsigned)tn_json_number(tests, "skipped", 0);
-        tn_runner_say(task, "Stored %.0f test results, %.0f failed\n", tn_json_number(tests, "total", 0),
-                      tn_json_number(tests, "failed", 0));
+        tn_tests_take(task, tn_json_get(answer, "tests"), tn_json_string(answer, "path", ""));
     } else {
         snprintf(task->progress.artifacts, sizeof(task->progress.artifacts), "%s", tn_json_string(answer, "path", ""));
         tn_runner_say(task, "Stored %.0f files below %s\n", tn_json_number(answer, "files", 0),
@@ -48,8 +43,10 @@ static void files_got(struct tn_task *task)
     if (task->tree->missing) {
         tn_outlet_close_stream(task->outlet, task->tree->stream, true, NULL, NULL);
         tn_runner_say(task,
-                      is_tests(task) ? "Found no test results at %s, skipping\n" : "No artifact files found at %s\n",
-                      task->tree->target);
+                      is_tests(task) ? "Unable to save test results from %s\nError stat %s: no such file or directory\n"
+                                       "Found no path with test results, skipping\n"
+                                     : "No artifact files found at %s\n",
+                      task->tree->target, task->tree->target);
         tn_tree_done(task, NULL);
         return;
     }
@@ -129,6 +126,11 @@ void tn_tree_store_files(struct tn_task *task)
     task->tree->target = target;
     cJSON_AddStringToObject(body, "type", is_tests(task) ? "test_results" : "artifacts");
     cJSON_AddNumberToObject(body, "step", task->progress.step);
+    if (is_tests(task)) {
+        cJSON_AddStringToObject(body, "root", task->cwd);
+        cJSON_AddStringToObject(body, "pipeline", tn_json_string(tn_json_get(task->lease, "pipeline"), "id", ""));
+        cJSON_AddBoolToObject(body, "failed", task->progress.failed);
+    }
     if (destination == NULL)
         destination = standard;
     cJSON_AddStringToObject(body, "destination", destination + strspn(destination, "/"));

@@ -31,6 +31,8 @@ static void end(struct tn_task *task)
         free(report->body);
         free(report);
     }
+    cJSON_Delete(task->tests);
+    task->tests = NULL;
 }
 
 static void test_round_trip(void)
@@ -55,8 +57,8 @@ static void test_round_trip(void)
                                          .reason = "a \"reason\"\n",
                                          .background = {2, 3},
                                          .backgrounds = 2,
-                                         .artifacts = "/some/where",
-                                         .tests = {5, 1, 2}};
+                                         .artifacts = "/some/where"};
+    task.tests = cJSON_Parse("{\"total\":5,\"failed\":1,\"failures\":[{\"name\":\"a\"}]}");
     add_report(&task, TN_MSG_STEP_STATE, "{\"step\":3}");
     add_report(&task, TN_MSG_TASK_STATE, "{\"state\":\"running\"}");
     saved = tn_progress_save(&task);
@@ -74,7 +76,7 @@ static void test_round_trip(void)
     CHECK_STR(again.progress.artifacts, "/some/where");
     CHECK_INT(again.progress.backgrounds, 2);
     CHECK(again.progress.background[0] == 2 && again.progress.background[1] == 3);
-    CHECK(again.progress.tests[0] == 5 && again.progress.tests[1] == 1 && again.progress.tests[2] == 2);
+    CHECK(cJSON_Compare(again.tests, task.tests, true));
     CHECK_INT(STAILQ_FIRST(&again.reports)->kind, TN_MSG_STEP_STATE);
     CHECK_STR(STAILQ_FIRST(&again.reports)->body, "{\"step\":3}");
     resaved = tn_progress_save(&again);
@@ -98,7 +100,6 @@ static void test_malformed(void)
     auto_free char *text = NULL;
     auto_json cJSON *many = cJSON_CreateObject();
     cJSON *list = cJSON_AddArrayToObject(many, "background");
-    cJSON *tests = cJSON_AddArrayToObject(many, "tests");
     struct tn_task task;
 
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
@@ -110,7 +111,7 @@ static void test_malformed(void)
         CHECK(!task.step_open && !task.progress.begun && !task.progress.failed);
         CHECK_INT(task.progress.ended, -1);
         CHECK_INT(task.progress.backgrounds, 0);
-        CHECK_INT(task.progress.tests[0], 0);
+        CHECK(task.tests == NULL);
         CHECK_STR(task.progress.reason, "");
         CHECK(STAILQ_EMPTY(&task.reports));
         end(&task);
@@ -119,17 +120,14 @@ static void test_malformed(void)
     tn_progress_load(&task, NULL);
     CHECK_INT(task.progress.ended, -1);
 
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 100; i++)
         cJSON_AddItemToArray(list, cJSON_CreateNumber(i));
-        cJSON_AddItemToArray(tests, cJSON_CreateNumber(i));
-    }
     text = malloc(2000);
     memset(text, 'x', 1999);
     text[1999] = '\0';
     cJSON_AddStringToObject(many, "reason", text);
     tn_progress_load(&task, many);
     CHECK_INT(task.progress.backgrounds, 64);
-    CHECK_INT(task.progress.tests[2], 2);
     CHECK_INT(strlen(task.progress.reason), sizeof(task.progress.reason) - 1);
 }
 
