@@ -233,7 +233,8 @@ static void attempt_failed(struct tn_docker_pull *pull, const char *text)
     }
     if (!pull->passes || pull->attempt >= attempts) {
         snprintf(last, sizeof(last), "%s%s", text, pull->passes && attempts > 1 ? "; all attempts failed" : "");
-        fail(pull, pull->infrastructure, last);
+        /* What passes was waited for long enough: the scheduler's attempts would only multiply the waits. */
+        fail(pull, pull->infrastructure && !pull->passes, last);
         return;
     }
     say(pull, "Attempt %d of %d failed: %s; the next one follows in %ld.%ld s", pull->attempt, attempts, text,
@@ -384,7 +385,8 @@ static int ask_ecr(struct tn_docker_pull *pull, struct tn_err *err)
             "`aws_auth` names a role (`oidc_role_arn`), which needs an identity token that AWS trusts, and "
             "this installation issues none; give `aws_access_key_id` and `aws_secret_access_key`, or "
             "credentials in docker.registries of tenon.yaml");
-    if (!tn_ecr_host_parse(registry, &request.host))
+    if (!tn_ecr_host_parse(registry, &request.host) &&
+        !(pull->elsewhere && tn_ecr_host_parse(image->ref.registry, &request.host)))
         return tn_err_set(err, TN_ERR_CONFIG,
                           "`aws_auth` is for registries ACCOUNT.dkr.ecr.REGION.amazonaws.com, and this is %.100s; give "
                           "`auth`",
@@ -401,12 +403,12 @@ static int ask_ecr(struct tn_docker_pull *pull, struct tn_err *err)
     return rc;
 }
 
-/* The config's are for the registry that the config names; a mirror gets only what the operator gives for it. */
+/* The config's are for the registry that the config names, and for what docker.images puts in its place unless the
+ * operator has credentials for that; a mirror gets only what the operator gives for it. */
 static int find_credentials(struct tn_docker_pull *pull, struct tn_err *err)
 {
     const struct tn_container_image *image = pull->image;
     const struct candidate *candidate = current(pull);
-    struct tn_ecr_host host;
     int found = 0;
 
     if (candidate->is_mirror || pull->elsewhere ||
@@ -417,10 +419,7 @@ static int find_credentials(struct tn_docker_pull *pull, struct tn_err *err)
         return found < 0 ? -1 : 0;
     if (image->username != NULL)
         return tn_credentials_of_config(pull->lease, image->username, image->password, &pull->credentials, err);
-    if (image->aws_role == NULL && image->aws_key_id == NULL)
-        return 0;
-    /* Mapped away from AWS, the keys are of no use there. */
-    return pull->elsewhere && !tn_ecr_host_parse(candidate->ref.registry, &host) ? 0 : ask_ecr(pull, err);
+    return image->aws_role != NULL || image->aws_key_id != NULL ? ask_ecr(pull, err) : 0;
 }
 
 static void try_candidate(struct tn_docker_pull *pull)

@@ -32,8 +32,11 @@ void tn_pull_progress_add(struct tn_pull_progress *progress, const struct tn_doc
         progress->layers[i].bytes = line->current;
     if (strcmp(line->status, "Downloading") == 0 && line->total > progress->layers[i].total)
         progress->layers[i].total = line->total;
-    if (strcmp(line->status, "Extracting") == 0)
+    if (strcmp(line->status, "Extracting") == 0) {
         progress->layers[i].unpacked = line->current;
+        if (line->total > progress->layers[i].bytes) /* a small layer comes without a word of its download */
+            progress->layers[i].bytes = progress->layers[i].total = line->total;
+    }
     if (strcmp(line->status, "Pull complete") == 0 || strcmp(line->status, "Already exists") == 0)
         progress->layers[i].done = true;
 }

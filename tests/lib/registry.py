@@ -97,9 +97,15 @@ class Registry:
         return self
 
     def __exit__(self, *_):
-        self.child.terminate()
-        self.child.wait(10)
-        shutil.rmtree(self.folder)
+        self.stop()
+
+    def stop(self):
+        """Ends it and removes its data; fine when it is gone already."""
+        if self.child is not None:
+            self.child.terminate()
+            self.child.wait(10)
+            shutil.rmtree(self.folder)
+        self.child = None
 
     def _answers(self):
         try:
@@ -150,14 +156,13 @@ class Registry:
 
 
 class FaultProxy:
-    """An HTTP proxy in front of a registry. `faults` is a list of (status, text) or "drop": each request for a manifest
-    uses up one of them, and is passed on when there is none. `seen` are the manifests that were asked for. Used with
-    `with`."""
+    """An HTTP proxy in front of a registry. `faults` is {repository: [(status, code, message, *headers) or "drop"]}: each
+    request for a manifest of the repository uses up one of them, and is passed on when there is none. `seen` are the
+    manifests that were asked for. Used with `with`."""
 
     def __init__(self, registry):
-        self.faults = []
+        self.faults = {}
         self.seen = []
-        self.headers = {}
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -181,7 +186,8 @@ class FaultProxy:
                 """One request."""
                 if "/manifests/" in self.path:
                     outer.seen.append(self.path)
-                    fault = outer.faults.pop(0) if outer.faults else None
+                    faults = outer.faults.get(self.path.split("/manifests/")[0][len("/v2/"):])
+                    fault = faults.pop(0) if faults else None
                     if fault == "drop":
                         self.close_connection = True
                         self.connection.shutdown(socket.SHUT_RDWR)
@@ -191,8 +197,11 @@ class FaultProxy:
                         self._answer(fault[0], [("Content-Type", "application/json"), *fault[3:]], body)
                         return
                 connection = http.client.HTTPConnection("127.0.0.1", registry.port, timeout=20)
-                headers = {k: v for k, v in self.headers.items() if k.lower() not in ("connection", "accept-encoding")}
-                connection.request(self.command, self.path, headers=headers)
+                connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+                for name, value in self.headers.items():  # some names come more than once
+                    if name.lower() not in ("connection", "accept-encoding"):
+                        connection.putheader(name, value)
+                connection.endheaders()
                 answer = connection.getresponse()
                 self._answer(answer.status, answer.getheaders(), answer.read())
                 connection.close()

@@ -46,9 +46,11 @@ int main(void)
     CHECK_STR(text(5000), "1 of 2 layers, 5.0 of 20.0 MB, 1.0 MB/s, unpacking");
     add("aaa", "Pull complete", -1);
     CHECK_STR(text(0), "2 layers, 5.0 MB");
+    add_of("small", "Extracting", 1, 100000);
+    CHECK_STR(text(0), "3 layers, 5.1 MB");
     /* An engine that lies about sizes and names without end. */
     add("ccc", "Downloading", INT64_MAX);
-    CHECK_STR(text(0), "3 layers, 9223372036854.8 MB");
+    CHECK_STR(text(0), "4 layers, 9223372036854.8 MB");
     for (int i = 0; i < 2 * TN_PULL_LAYERS_MAX; i++) {
         snprintf(id, sizeof(id), "layer with a name longer than is kept %d", i);
         add(id, "Downloading", 1);
