@@ -60,6 +60,8 @@ int tn_docker_demux_feed(struct tn_docker_demux *demux, const char *bytes, size_
             if (check_header(demux, err) < 0)
                 return -1;
             demux->header_len = 0;
+            if (demux->on_frame != NULL && demux->header[0] != STREAM_SYSTEM_ERROR)
+                demux->on_frame((enum tn_docker_stream)demux->header[0], demux->left, arg);
             continue;
         }
         take = demux->left < len ? demux->left : len;

@@ -19,8 +19,12 @@ enum tn_docker_stream { TN_DOCKER_STDIN = 0, TN_DOCKER_STDOUT = 1, TN_DOCKER_STD
  * (then without an error of the decoder's own). */
 typedef int tn_docker_bytes(enum tn_docker_stream stream, const char *bytes, size_t len, void *arg);
 
-/* The state between two pieces; start with all zero. No field is for callers. */
+/* Told before the bytes of each frame: one frame is one entry of a container's log. */
+typedef void tn_docker_on_frame(enum tn_docker_stream stream, uint32_t length, void *arg);
+
+/* The state between two pieces; start with all zero. */
 struct tn_docker_demux {
+    tn_docker_on_frame *on_frame; /* the caller's; NULL: not told. The rest is not for callers. */
     unsigned char header[8];
     size_t header_len;
     uint32_t left; /* bytes of the frame that are still to come */
