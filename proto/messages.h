@@ -92,13 +92,15 @@ enum tn_role {
     M(STREAM_CLOSE, 75, DATA, TN_X | TN_U, TN_O, TN_KIB(16), STREAM_CLOSED, "its size; commit it, or drop it")         \
     M(STREAM_CLOSED, 76, DATA, TN_O, TN_X | TN_U, TN_KIB(64), NONE, "what was stored")                                 \
     M(CHECKPOINT, 77, DATA, TN_X, TN_O, TN_MIB(1), ACK, "agent cursor and runner state; answered once it is kept")     \
-    M(BLOB_FIND, 78, DATA, TN_X, TN_O, TN_KIB(256), BLOB_FOUND, "a cache by keys, workspace layers, a source tree")    \
+    M(BLOB_FIND, 78, DATA, TN_X, TN_O, TN_MIB(4), BLOB_FOUND, "a cache by keys, workspace layers, a source tree")    \
     M(BLOB_FOUND, 79, DATA, TN_O, TN_X, TN_MIB(1), NONE, "blobs, in the order to apply them")                          \
     M(BLOB_READ, 80, DATA, TN_X, TN_O, TN_KIB(4), BLOB_DATA, "bytes of a blob's tar, from an offset")                  \
     M(BLOB_DATA, 81, DATA, TN_O, TN_X, TN_MIB(1), NONE, "the bytes; fewer than asked at the end")                      \
     M(LOG_READ, 82, DATA, TN_U, TN_O, TN_KIB(4), LOG_DATA, "bytes of a step's log, from an offset")                    \
     M(LOG_DATA, 83, DATA, TN_O, TN_U, TN_MIB(1), NONE, "the bytes that are there")                                     \
-    M(TASK_CLOSE, 84, DATA, TN_X, TN_O, TN_KIB(4), ACK, "the attempt is over: flush, fsync, forget")
+    M(TASK_CLOSE, 84, DATA, TN_X, TN_O, TN_KIB(4), ACK, "the attempt is over: flush, fsync, forget")                   \
+    /* room */                                                                                                         \
+    M(DISK_STATE, 90, BUS, TN_O, TN_S, TN_KIB(4), NONE, "is there room for what further jobs keep?")
 
 enum tn_msg_kind {
     TN_MSG_NONE = 0,

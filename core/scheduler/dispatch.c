@@ -1,6 +1,7 @@
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/lib/log.h"
+#include "core/lib/units.h"
 #include "core/scheduler/graph.h"
 #include "core/scheduler/sched.h"
 #include "core/scheduler/task_env.h"
@@ -153,6 +154,11 @@ static enum choice choose(const struct tn_sched *sched, const char *kind, const 
                  best->reason != NULL ? best->reason : "it failed");
         return CHOICE_NONE;
     }
+    if (best->registered && best->passes) {
+        snprintf(why, size, "waits for the %s executor: %s", kind,
+                 best->reason != NULL ? best->reason : "it gives no reason");
+        return CHOICE_WAIT;
+    }
     if (best->registered) {
         snprintf(why, size, "the %s executor is unavailable: %s", kind,
                  best->reason != NULL ? best->reason : "it gives no reason");
@@ -169,6 +175,33 @@ static void end_without_executor(struct tn_sched *sched, struct tn_task *task, c
     if (strncmp(why, "waits for ", 10) == 0)
         text = tn_fs_path("no executor of kind %s is registered on this host", task->job->kind);
     tn_sched_task_set(sched, task, TN_TASK_INFRASTRUCTURE_FAILURE, text != NULL ? text : why);
+}
+
+/* ---- room ---- */
+
+/* Nothing begins: the disk is nearly full, or it is not yet known whether it is. */
+static bool held(const struct tn_sched *sched)
+{
+    return sched->disk.low || (sched->disk.expected && since_heard(sched) < TN_SCHED_SETTLE_MS);
+}
+
+void tn_dispatch_disk_state(struct tn_sched *sched, const cJSON *body)
+{
+    uint64_t there = tn_json_u64(body, "free", 0);
+    uint64_t moved = there > sched->disk.told ? there - sched->disk.told : sched->disk.told - there;
+    bool was_low = sched->disk.low;
+    char room[32];
+    char reserve[32];
+
+    sched->disk.expected = false;
+    sched->disk.low = tn_json_bool(body, "low", false);
+    if (was_low && moved < tn_json_u64(body, "reserve", 0) / 20)
+        return; /* not every byte is worth an event */
+    sched->disk.told = there;
+    snprintf(sched->disk.text, sizeof(sched->disk.text),
+             "waits for room on the disk: %s are free on %.200s, %s are kept free (store.reserve)",
+             tn_units_size_text(there, room, sizeof(room)), tn_json_string(body, "path", "?"),
+             tn_units_size_text(tn_json_u64(body, "reserve", 0), reserve, sizeof(reserve)));
 }
 
 /* ---- why ---- */
@@ -190,6 +223,10 @@ const char *tn_dispatch_why(void *arg, const struct tn_task *task, char *out, si
     }
     if (task->job->type != TN_JOB_BUILD || choose(sched, task->job->kind, &executor, out, size) != CHOICE_FOUND)
         return out;
+    if (sched->disk.low) {
+        snprintf(out, size, "%s", sched->disk.text);
+        return out;
+    }
     tn_place_reason(&sched->capacity, share_of(task), out, size);
     if (out[0] == '\0' && task->place == TN_PLACE_READY)
         snprintf(out, size, "waits for its turn");
@@ -313,7 +350,7 @@ static bool dispatch_one(struct tn_sched *sched, struct tn_workflow *workflow)
         tell(sched, task);
         return true;
     }
-    if (tn_place_fit(&sched->capacity, share_of(task)) == TN_FIT_LATER)
+    if (held(sched) || tn_place_fit(&sched->capacity, share_of(task)) == TN_FIT_LATER)
         return false;
     lease(sched, task, executor);
     if (workflow->has_turn) {

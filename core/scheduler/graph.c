@@ -217,13 +217,12 @@ static int by_order(const void *left, const void *right)
     return (*a)->order < (*b)->order ? -1 : (*a)->order > (*b)->order;
 }
 
-size_t tn_graph_upstream(struct tn_job *job, uint64_t **ids)
+size_t tn_graph_upstream(struct tn_job *job, struct tn_job ***jobs)
 {
     struct tn_workflow *workflow = job->workflow;
     struct tn_job **found = tn_model_alloc(workflow->job_count, sizeof(struct tn_job *));
     unsigned walk = ++workflow->walks;
     size_t count = 0;
-    size_t tasks = 0;
 
     /* `found` is the list of what is reached and the queue of what is still to be looked at. */
     for (size_t next = 0; job != NULL; job = next < count ? found[next++] : NULL)
@@ -233,15 +232,9 @@ size_t tn_graph_upstream(struct tn_job *job, uint64_t **ids)
             if (upstream->mark != walk) {
                 upstream->mark = walk;
                 found[count++] = upstream;
-                tasks += upstream->task_count;
             }
         }
     qsort(found, count, sizeof(struct tn_job *), by_order);
-    *ids = tn_model_alloc(tasks, sizeof(**ids));
-    tasks = 0;
-    for (size_t i = 0; i < count; i++)
-        for (size_t t = 0; t < found[i]->task_count; t++)
-            (*ids)[tasks++] = found[i]->tasks[t].id;
-    free(found);
-    return tasks;
+    *jobs = found;
+    return count;
 }

@@ -35,7 +35,7 @@ const char *tn_graph_workflow_state(const struct tn_tally *tally);
 /* running until all workflows have ended; then the worst of them. Static text. */
 const char *tn_graph_pipeline_state(const struct tn_pipeline *pipeline);
 
-/* The tasks of all jobs upstream of this one, in topological order. The caller frees *ids. */
-size_t tn_graph_upstream(struct tn_job *job, uint64_t **ids);
+/* All jobs upstream of this one, in topological order. The caller frees *jobs. */
+size_t tn_graph_upstream(struct tn_job *job, struct tn_job ***jobs);
 
 #endif

@@ -326,6 +326,7 @@ static void on_register(struct tn_sched *sched, const struct tn_msg_ref *ref, co
     executor->registered_life = TN_SEQUENCE_LIFE(ref->sequence);
     executor->registered = true;
     executor->ready = strcmp(state, "ready") == 0;
+    executor->passes = tn_json_bool(body, "passes", false);
     tn_text_set(&executor->reason, tn_json_string(body, "reason", NULL));
     tn_info("executor %s (0x%04x) is %s%s%s", kind, ref->source, state, executor->reason != NULL ? ": " : "",
             executor->reason != NULL ? executor->reason : "");
@@ -347,6 +348,8 @@ static void on_peer_state(struct tn_sched *sched, const cJSON *body)
 
     if (sched->heard == 0)
         sched->heard = sched->now();
+    if (TN_ADDRESS_ROLE(address) == TN_ROLE_OUTPUT && strcmp(state, "added") == 0)
+        sched->disk.expected = true;
     if (TN_ADDRESS_ROLE(address) != TN_ROLE_EXECUTOR)
         return;
     /* A word about a life that is over: this executor registered in a later one. */
@@ -396,6 +399,8 @@ void tn_handle_message(struct tn_sched *sched, const struct tn_msg *msg)
         tn_handle_step_state(sched, &ref, body);
     else if (msg->header.kind == TN_MSG_PEER_STATE)
         on_peer_state(sched, body);
+    else if (msg->header.kind == TN_MSG_DISK_STATE)
+        tn_dispatch_disk_state(sched, body);
     cJSON_Delete(body);
 }
 

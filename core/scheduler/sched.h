@@ -25,9 +25,18 @@ struct tn_executor {
     uint32_t registered_life; /* in which it registered last */
     bool registered;          /* and it has not gone down since */
     bool ready;
+    bool passes; /* it is not ready for a reason that passes by itself */
     char name[64]; /* the process's, from PEER_STATE */
     char kind[32]; /* "" until it registered once; kept when it goes down */
     char *reason;  /* owned; why it is unavailable or failed */
+};
+
+/* What tenon-output last said of the room for what jobs keep. */
+struct tn_disk_state {
+    bool expected; /* tenon-output is there and has not said anything yet */
+    bool low;
+    uint64_t told;  /* bytes free when `text` was made */
+    char text[400]; /* why nothing begins while it is low */
 };
 
 /* A PIPELINE_CREATE that is answered once the config is compiled. */
@@ -43,6 +52,7 @@ struct tn_sched {
     struct tn_outbox outbox;
     const char *installation; /* borrowed */
     int64_t (*now)(void);     /* ms since 1970 */
+    struct tn_disk_state disk;
     int64_t heard;            /* when the bus first told who is there; 0: not yet */
     char node[65];
     struct tn_capacity capacity;
@@ -106,6 +116,8 @@ void tn_sched_turn(struct tn_sched *sched);
 const char *tn_dispatch_why(void *sched, const struct tn_task *task, char *out, size_t size);
 /* An executor's registration or life changed: parked tasks get a new chance; those of a lost one end. */
 void tn_dispatch_executor_changed(struct tn_sched *sched, struct tn_executor *executor);
+/* DISK_STATE: tasks begin only while there is room. */
+void tn_dispatch_disk_state(struct tn_sched *sched, const cJSON *body);
 /* LEASE again for everything that the executor holds, and TASK_CANCEL where it was asked for. */
 void tn_dispatch_leases_again(struct tn_sched *sched, const struct tn_executor *executor);
 void tn_dispatch_send_cancel(struct tn_sched *sched, struct tn_task *task);

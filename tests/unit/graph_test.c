@@ -62,7 +62,7 @@ static void test_readiness(void)
              &err);
     struct tn_workflow *workflow;
     struct tn_job *jobs;
-    uint64_t *ids;
+    struct tn_job **upstream;
     char text[200];
 
     CHECK(pipeline != NULL);
@@ -72,9 +72,9 @@ static void test_readiness(void)
     jobs = workflow->jobs;
     CHECK_INT(jobs[0].unresolved, 2);
     CHECK_STR(tn_graph_waits_text(&jobs[0], text, sizeof(text)), "waits for job b (queued) and 1 more");
-    CHECK_INT(tn_graph_upstream(&jobs[0], &ids), 4);
-    CHECK(ids[0] == 102 && ids[1] == 103 && ids[2] == 104 && ids[3] == 105);
-    free(ids);
+    CHECK_INT(tn_graph_upstream(&jobs[0], &upstream), 3);
+    CHECK(upstream[0] == &jobs[1] && upstream[1] == &jobs[2] && upstream[2] == &jobs[3]);
+    free(upstream);
     CHECK_INT(jobs[1].dependent_count, 2);
     end_job(&jobs[1], TN_TASK_FAILED);
     CHECK_INT(tn_graph_resolve(workflow, &jobs[1], &jobs[1].dependents[0]), TN_EDGE_NEVER);
