@@ -232,6 +232,7 @@ static void update_step(struct model *model, struct model_task *task, const cJSO
         step->exit = (int)tn_json_number(row, "exit", 0);
     }
     step->signal = (int)tn_json_number(row, "signal", 0);
+    step->dropped = tn_json_u64(row, "dropped", 0);
     take_time(&step->started, row, "started");
     take_time(&step->ended, row, "ended");
     changed = take(&step->state, row, "state");

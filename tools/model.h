@@ -22,7 +22,8 @@ struct model_tests {
 
 /* Strings are owned and never NULL unless said otherwise. */
 struct model_step {
-    unsigned number; /* from 0 */
+    uint64_t dropped; /* bytes of its output that were not kept */
+    unsigned number;  /* from 0 */
     uint32_t attempt;
     char *name;
     char *type;

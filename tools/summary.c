@@ -48,6 +48,8 @@ static cJSON *step_json(const struct model_step *step)
         cJSON_AddNumberToObject(object, "signal", step->signal);
     add_text(object, "reason", step->reason);
     add_text(object, "log", step->log);
+    if (step->dropped > 0)
+        cJSON_AddNumberToObject(object, "dropped", (double)step->dropped);
     cJSON_AddNumberToObject(object, "seconds", seconds(step->started, step->ended));
     return object;
 }
@@ -244,6 +246,24 @@ static void print_failed(void *arg, const struct model_job *job)
         }
 }
 
+static void print_dropped(void *arg, const struct model_job *job)
+{
+    for (size_t i = 0; i < job->task_count; i++)
+        for (size_t j = 0; j < job->tasks[i]->step_count; j++) {
+            const struct model_step *step = job->tasks[i]->steps[j];
+            struct tn_buf text = TN_BUF_INIT;
+
+            if (step->dropped == 0)
+                continue;
+            text_name(job->name, &text);
+            tn_buf_adds(&text, ", step \"");
+            text_name(step->name, &text);
+            fprintf(arg, "%s\": %llu bytes of output were dropped (store.log_limit)\n", text.data,
+                    (unsigned long long)step->dropped);
+            tn_buf_free(&text);
+        }
+}
+
 static void print_artifacts(void *arg, const struct model_job *job)
 {
     auto_free char *artifacts = job_artifacts(job);
@@ -261,6 +281,7 @@ void summary_print(const struct summary *summary, FILE *out)
     print_table(model, out);
     each_job(model, print_failed, out);
     fputs("\n", out);
+    each_job(model, print_dropped, out);
     each_job(model, print_artifacts, out);
     fprintf(out, "logs and test results: %s\n", summary->folder);
     fprintf(out, "pipeline %llu %s in %s\n", (unsigned long long)model->number,

@@ -1,6 +1,7 @@
 #include "tools/tail.h"
 
 #include "core/lib/cleanup.h"
+#include "tools/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,27 +9,6 @@
 #include <sys/stat.h>
 
 enum { TAIL_BYTES = 16 * 1024 };
-
-static void add_line(const char *line, size_t length, const char *prefix, struct tn_buf *out)
-{
-    const char *end = line + length;
-
-    tn_buf_adds(out, prefix);
-    while (line < end) {
-        unsigned char c = (unsigned char)*line;
-
-        if (c == 0x1b && line + 1 < end && line[1] == '[') { /* a control sequence such as a colour */
-            for (line += 2; line < end && !(*line >= 0x40 && *line <= 0x7e);)
-                line++;
-            line++;
-            continue;
-        }
-        if (c != '\r')
-            tn_buf_add(out, (c < 0x20 && c != '\t') || c == 0x7f ? "?" : line, 1);
-        line++;
-    }
-    tn_buf_add(out, "\n", 1);
-}
 
 void tail_file(const char *path, unsigned lines, const char *prefix, struct tn_buf *out)
 {
@@ -54,7 +34,9 @@ void tail_file(const char *path, unsigned lines, const char *prefix, struct tn_b
         const char *end = memchr(text + at, '\n', length - at);
         size_t line = end != NULL ? (size_t)(end - text) - at : length - at;
 
-        add_line(text + at, line, prefix, out);
+        tn_buf_adds(out, prefix);
+        text_clean(text + at, line, 0, out);
+        tn_buf_adds(out, "\n");
         at += line + 1;
     }
 }

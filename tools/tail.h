@@ -5,7 +5,7 @@
 #include "core/lib/buf.h"
 
 /* Appends the last `lines` lines (at most the last 16 KiB) of a file, each behind `prefix` and with one newline. A file
- * that cannot be read adds nothing. Control characters but tabs are shown as "?": logs are foreign text. */
+ * that cannot be read adds nothing. As text_clean() shows it: logs are foreign text. */
 void tail_file(const char *path, unsigned lines, const char *prefix, struct tn_buf *out);
 
 #endif

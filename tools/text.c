@@ -81,7 +81,8 @@ static size_t escape(const char *p, size_t left, bool *is_colour)
     if (p[1] == '[') {
         while (at < left && (unsigned char)p[at] >= 0x20 && (unsigned char)p[at] <= 0x3f)
             at++;
-        *is_colour = at < left && p[at] == 'm';
+        /* Private and intermediate bytes make other functions of it: "CSI > 4 ; 2 m" changes what keys send. */
+        *is_colour = at < left && p[at] == 'm' && strspn(p + 2, "0123456789;:") == at - 2;
         return at < left ? at + 1 : left;
     }
     if (p[1] == ']' || p[1] == 'P' || p[1] == 'X' || p[1] == '^' || p[1] == '_') { /* up to BEL or ESC \ */
@@ -104,7 +105,13 @@ static size_t visible_part(const char *line, size_t length)
     return cr != NULL ? (size_t)(cr - line) + 1 : 0;
 }
 
-void text_clean(const char *line, size_t length, bool colour, struct tn_buf *out)
+size_t text_overwritten(const char *line, size_t length)
+{
+    /* The last may belong to the line's end. */
+    return length > 0 ? visible_part(line, length - 1) : 0;
+}
+
+void text_clean(const char *line, size_t length, unsigned keep, struct tn_buf *out)
 {
     const uint8_t *p = (const uint8_t *)line;
     size_t column = 0;
@@ -120,11 +127,11 @@ void text_clean(const char *line, size_t length, bool colour, struct tn_buf *out
 
         if (p[at] == 0x1b) {
             one = escape(line + at, length - at, &is_colour);
-            if (is_colour && colour) {
+            if (is_colour && (keep & TEXT_COLOUR) != 0) {
                 tn_buf_add(out, line + at, one);
                 coloured = true;
             }
-        } else if (p[at] == '\t') {
+        } else if (p[at] == '\t' && (keep & TEXT_TABS) == 0) {
             size_t blanks = TAB - column % TAB;
 
             tn_buf_add(out, "        ", blanks);
@@ -133,7 +140,7 @@ void text_clean(const char *line, size_t length, bool colour, struct tn_buf *out
             tn_buf_adds(out, REPLACEMENT);
             one = one == 0 ? 1 : one;
             column++;
-        } else if (p[at] >= 0x20) {
+        } else if (p[at] >= 0x20 || p[at] == '\t') {
             tn_buf_add(out, line + at, one);
             column++;
         }
@@ -213,7 +220,7 @@ void text_name(const char *name, struct tn_buf *out)
         length = NAME_BYTES - text_incomplete(name, NAME_BYTES);
         cut = true;
     }
-    text_clean(name, length, false, out);
+    text_clean(name, length, 0, out);
     if (cut)
         tn_buf_adds(out, " ...");
 }

@@ -102,7 +102,7 @@ static char *describe(const char *name, const char *suffix, uint64_t started, ui
     }
     if (more[0] != '\0') {
         tn_buf_adds(&text, "  ");
-        text_clean(more, strcspn(more, "\n"), false, &text);
+        text_clean(more, strcspn(more, "\n"), 0, &text);
     }
     return tn_buf_steal(&text);
 }
@@ -134,7 +134,7 @@ static void add_tail(struct lines *lines, const struct model_task *task, const s
         struct tn_buf text = TN_BUF_INIT;
 
         tn_buf_adds(&text, options->unicode ? "\xe2\x94\x82 " : "| ");
-        text_clean(tail[i], strlen(tail[i]), false, &text);
+        text_clean(tail[i], strlen(tail[i]), 0, &text);
         add(lines, indent, NULL, SHOW_TAIL, tn_buf_steal(&text));
     }
 }

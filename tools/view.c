@@ -94,6 +94,8 @@ void view_output(struct view *view, struct follow_source *source, const uint8_t 
 
     if (length > 0)
         tn_buf_add(&step->partial, bytes, length);
+    if (view->ops->shows && step->partial.len > PARTIAL_MAX && memchr(bytes, '\n', length) == NULL)
+        tn_buf_consume(&step->partial, text_overwritten(step->partial.data, step->partial.len));
     newline = step->partial.len > 0 ? memrchr(step->partial.data, '\n', step->partial.len) : NULL;
     whole = newline != NULL ? (size_t)(newline - step->partial.data) + 1 : 0;
     if (end)
@@ -145,6 +147,13 @@ uint64_t view_ops__now(void)
     return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
 }
 
+bool view_ops__colour(void)
+{
+    const char *no_colour = getenv("NO_COLOR");
+
+    return no_colour == NULL || no_colour[0] == '\0';
+}
+
 void view_ops__prefix(const char *job, unsigned index, unsigned total, struct tn_buf *out)
 {
     tn_buf_adds(out, "[");
@@ -167,7 +176,7 @@ static void add_reason(const char *reason, struct tn_buf *out)
     if (reason[0] == '\0')
         return;
     tn_buf_adds(out, ": ");
-    text_clean(reason, strcspn(reason, "\n"), false, out);
+    text_clean(reason, strcspn(reason, "\n"), 0, out);
 }
 
 static bool describe_step(const struct model_change *change, struct tn_buf *out)
@@ -187,6 +196,8 @@ static bool describe_step(const struct model_change *change, struct tn_buf *out)
     else if (step->signal != 0)
         tn_buf_addf(out, ", signal %d", step->signal);
     add_time(step->started, step->ended, out);
+    if (step->dropped > 0)
+        tn_buf_addf(out, ", %llu bytes of output dropped", (unsigned long long)step->dropped);
     if (!step->has_exit)
         add_reason(step->reason, out);
     return true;

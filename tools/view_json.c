@@ -63,6 +63,8 @@ static cJSON *step_object(const struct model_change *change)
         cJSON_AddNumberToObject(object, "exit", step->exit);
     if (step->signal != 0)
         cJSON_AddNumberToObject(object, "signal", step->signal);
+    if (step->dropped > 0)
+        cJSON_AddNumberToObject(object, "dropped", (double)step->dropped);
     add_seconds(object, step->started, step->ended);
     return object;
 }

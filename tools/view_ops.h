@@ -17,6 +17,7 @@ struct view_step {
 };
 
 struct view_ops {
+    bool shows; /* lines as a terminal shows them at last: of what "\r" overwrites, nothing is needed */
     void (*open)(struct view *view);
     void (*close)(struct view *view);
     void (*change)(struct view *view, const struct model_change *change);
@@ -41,6 +42,8 @@ extern const struct view_ops view_terminal;
 
 /* Writes all of it to standard output. A reader that went away ends the printing, not the run. */
 void view_ops__write(const void *bytes, size_t length);
+/* May colours be printed (NO_COLOR)? */
+bool view_ops__colour(void);
 /* "[job] " or, for one of several tasks, "[job 2/4] ". */
 void view_ops__prefix(const char *job, unsigned index, unsigned total, struct tn_buf *out);
 /* The line (without newline) that says what changed; false if nothing need be said. */

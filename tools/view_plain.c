@@ -1,5 +1,7 @@
-/* Plain lines: each with the job that it belongs to. Output is passed on as it is. */
+/* Plain lines: each with the job that it belongs to. Who looks at a file or at what another program passes on has a
+ * terminal, too: of a job's control sequences only colours are left. The log file has every byte. */
 #include "core/lib/fs.h"
+#include "tools/text.h"
 #include "tools/view_ops.h"
 
 #include <stdlib.h>
@@ -23,6 +25,7 @@ static void plain_lines(struct view *view, struct view_step *step, const char *t
 {
     struct tn_buf prefix = TN_BUF_INIT;
     struct tn_buf out = TN_BUF_INIT;
+    unsigned keep = TEXT_TABS | (view_ops__colour() ? TEXT_COLOUR : 0);
 
     view_ops__prefix(step->source->job, step->source->index, step->source->total, &prefix);
     while (length > 0) {
@@ -30,9 +33,8 @@ static void plain_lines(struct view *view, struct view_step *step, const char *t
         size_t line = newline != NULL ? (size_t)(newline - text) + 1 : length;
 
         tn_buf_add(&out, prefix.data, prefix.len);
-        tn_buf_add(&out, text, line);
-        if (newline == NULL)
-            tn_buf_adds(&out, "\n");
+        text_clean(text, line, keep, &out);
+        tn_buf_adds(&out, "\n");
         text += line;
         length -= line;
     }
@@ -50,4 +52,5 @@ static void plain_notice(struct view *view, const char *text)
     tn_buf_free(&line);
 }
 
-const struct view_ops view_plain = {.change = plain_change, .lines = plain_lines, .notice = plain_notice};
+const struct view_ops view_plain = {
+    .shows = true, .change = plain_change, .lines = plain_lines, .notice = plain_notice};

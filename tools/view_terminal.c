@@ -146,12 +146,11 @@ static void on_winch(evutil_socket_t number, short what, void *arg)
 static void terminal_open(struct view *view)
 {
     struct terminal *terminal = calloc(1, sizeof(*terminal));
-    const char *no_colour = getenv("NO_COLOR");
 
     if (terminal == NULL)
         tn_fatal(3, "out of memory: the terminal's view");
     view->state = terminal;
-    terminal->colour = no_colour == NULL || no_colour[0] == '\0';
+    terminal->colour = view_ops__colour();
     terminal->unicode = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
     read_size(terminal);
     terminal->frame = evtimer_new(view->base, on_frame, view);
@@ -208,7 +207,7 @@ static void hold_line(struct view *view, struct view_step *step, const char *lin
 {
     struct tn_buf clean = TN_BUF_INIT;
 
-    text_clean(line, length, ((const struct terminal *)view->state)->colour, &clean);
+    text_clean(line, length, ((const struct terminal *)view->state)->colour ? TEXT_COLOUR : 0, &clean);
     if (step->held_count == TREE_TAIL_MAX) {
         print_held(view, step, step->held[0]);
         free(step->held[0]);
@@ -249,7 +248,8 @@ static void terminal_notice(struct view *view, const char *text)
     wrote_above(view);
 }
 
-const struct view_ops view_terminal = {.open = terminal_open,
+const struct view_ops view_terminal = {.shows = true,
+                                       .open = terminal_open,
                                        .close = terminal_close,
                                        .change = terminal_change,
                                        .lines = terminal_lines,

@@ -128,7 +128,8 @@ const struct tn_setting tn_settings[] = {
     SIZE("store.reserve", TN_SETTINGS_OUTPUT | TN_SETTINGS_SCHEDULER | TN_SETTINGS_DOCKER, "1GB",
          "Room on a disk below which no further job is begun."),
     SIZE("store.log_limit", TN_SETTINGS_OUTPUT, "0",
-         "What is kept of one step's output. The rest is counted and left out, with a mark. 0: no bound."),
+         "How many bytes of one step's output are kept, from its beginning. The rest is taken, counted and left out, with a "
+         "mark in the log that says how much it was; the step is not held up. 0: no bound."),
 };
 /* clang-format on */
 

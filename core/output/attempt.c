@@ -46,7 +46,7 @@ static cJSON *load_record(const struct tn_attempts *attempts, uint64_t task, uin
     return tn_json_parse(text.data, text.len, path, err);
 }
 
-static cJSON *new_record(const cJSON *body)
+static cJSON *new_record(const struct tn_attempts *attempts, const cJSON *body)
 {
     static const char *const texts[] = {"pipeline", "workflow", "job", "project"};
     cJSON *record = cJSON_CreateObject();
@@ -55,6 +55,7 @@ static cJSON *new_record(const cJSON *body)
         cJSON_AddStringToObject(record, texts[i], tn_json_string(body, texts[i], "default"));
     cJSON_AddNumberToObject(record, "index", tn_json_number(body, "index", 0));
     cJSON_AddNumberToObject(record, "total", tn_json_number(body, "total", 1));
+    tn_json_add_u64(record, "log_limit", attempts->log_limit);
     cJSON_AddNullToObject(record, "checkpoint");
     cJSON_AddArrayToObject(record, "streams");
     return record;
@@ -106,6 +107,7 @@ static struct tn_attempt *attempt_new(struct tn_attempts *attempts, uint64_t tas
                                             .project = attempt->project,
                                             .task = task,
                                             .attempt = number,
+                                            .log_limit = tn_json_u64(record, "log_limit", 0),
                                             .owner = owner};
     attempt->home.place = (struct tn_place){.workflow = tn_fs_path("%s", tn_json_string(record, "workflow", "default")),
                                             .job = tn_fs_path("%s", tn_json_string(record, "job", "default")),
@@ -254,7 +256,7 @@ struct tn_attempt *tn_attempt_open(struct tn_attempts *attempts, uint64_t task, 
         tn_err_set(err, missing.code, "%s", missing.text);
         return NULL;
     }
-    attempt = attempt_new(attempts, task, number, 0, record != NULL ? record : new_record(body), mask);
+    attempt = attempt_new(attempts, task, number, 0, record != NULL ? record : new_record(attempts, body), mask);
     attempt->open = true;
     attempt->checkpoint_sequence = tn_json_u64(attempt->record, "sequence", 0);
     cJSON_DeleteItemFromObjectCaseSensitive(attempt->record, "closed");

@@ -45,6 +45,7 @@ struct tn_attempts {
     const struct tn_layout *layout; /* borrowed */
     struct tn_blobs *blobs;
     struct tn_logs *logs;
+    uint64_t log_limit;           /* of attempts that begin now; 0: none */
     LIST_HEAD(, tn_attempt) list; /* most recently used first */
     size_t count;
 };

@@ -168,9 +168,30 @@ static int append(struct tn_log_file *log, const void *bytes, size_t length, str
     return 0;
 }
 
+/* What the file gets for bytes of the stream: masked, and with a line where it is cut. NULL: for its end. */
+static void render(struct tn_log_file *log, const void *bytes, size_t length, struct tn_buf *out)
+{
+    size_t kept = length;
+
+    if (bytes == NULL) {
+        tn_mask_finish(&log->state, out);
+        if (tn_log_dropped(log) > 0)
+            tn_buf_addf(out, "[tenon: %" PRIu64 " bytes of output were dropped]\n", tn_log_dropped(log));
+        return;
+    }
+    if (log->limit != 0 && length > log->limit - log->raw)
+        kept = (size_t)(log->limit - log->raw);
+    tn_mask_feed(log->mask, &log->state, bytes, kept, out);
+    if (kept == length)
+        return;
+    tn_mask_cut(&log->state, out);
+    tn_buf_addf(out, "\n[tenon: the output of this step is cut here, after %" PRIu64 " bytes: store.log_limit]\n",
+                log->limit);
+}
+
 /* The masker's state is kept until the bytes are in the file, so that a full disk loses nothing: the write is tried
  * again. */
-static int append_masked(struct tn_log_file *log, const void *bytes, size_t length, struct tn_err *err)
+static int append_rendered(struct tn_log_file *log, const void *bytes, size_t length, struct tn_err *err)
 {
     struct tn_mask_state before = {0};
     struct tn_buf *out = &log->logs->scratch;
@@ -178,10 +199,7 @@ static int append_masked(struct tn_log_file *log, const void *bytes, size_t leng
 
     tn_buf_reset(out);
     tn_mask_state_copy(&before, &log->state);
-    if (bytes != NULL)
-        tn_mask_feed(log->mask, &log->state, bytes, length, out);
-    else
-        tn_mask_finish(&log->state, out);
+    render(log, bytes, length, out);
     failed = append(log, out->data, out->len, err);
     if (failed != 0)
         tn_mask_state_copy(&log->state, &before);
@@ -191,17 +209,23 @@ static int append_masked(struct tn_log_file *log, const void *bytes, size_t leng
 
 int tn_log_write(struct tn_log_file *log, const void *bytes, size_t length, struct tn_err *err)
 {
+    bool cut = log->limit != 0 && length > log->limit - (log->raw < log->limit ? log->raw : log->limit);
+    int failed = 0;
+
     if (length == 0)
         return 0;
-    if (tn_mask_is_empty(log->mask) ? append(log, bytes, length, err) : append_masked(log, bytes, length, err))
-        return -1;
-    log->raw += length;
-    return 0;
+    if (!cut && tn_mask_is_empty(log->mask))
+        failed = append(log, bytes, length, err);
+    else if (tn_log_dropped(log) == 0)
+        failed = append_rendered(log, bytes, length, err);
+    if (failed == 0)
+        log->raw += length;
+    return failed;
 }
 
 int tn_log_end(struct tn_log_file *log, struct tn_err *err)
 {
-    if (append_masked(log, NULL, 0, err) != 0)
+    if (append_rendered(log, NULL, 0, err) != 0)
         return -1;
     log->ended = true;
     note_change(log);

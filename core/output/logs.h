@@ -1,7 +1,10 @@
 /* Files of step logs: written through the masker, read from any offset, announced in bundles.
  *
  * A log has two measures: `raw`, the bytes of the stream that were taken, and `stored`, the bytes of the file. Between
- * them stand the masker and what it holds back. A *mark* is a point that a log can go back to. */
+ * them stand the masker and what it holds back. A *mark* is a point that a log can go back to.
+ *
+ * With a limit, the first so many bytes of the stream are kept; a line in the file says where it is cut, and one at its
+ * end how many bytes were dropped. Both depend on the stream alone, so they are the same after any crash. */
 #ifndef TN_OUTPUT_LOGS_H
 #define TN_OUTPUT_LOGS_H
 
@@ -22,6 +25,7 @@ struct tn_log_file {
     uint64_t raw;               /* read-only for users */
     uint64_t stored;            /* read-only for users */
     bool ended;                 /* read-only for users */
+    uint64_t limit;             /* of the stream's bytes; 0: none. To be set before the first write */
     struct tn_logs *logs;       /* the rest is private */
     const struct tn_mask *mask; /* borrowed; NULL: none */
     struct tn_mask_state state;
@@ -30,6 +34,12 @@ struct tn_log_file {
     TAILQ_ENTRY(tn_log_file) by_use;
     TAILQ_ENTRY(tn_log_file) by_dirt;
 };
+
+/* Bytes of the stream that were left out. */
+static inline uint64_t tn_log_dropped(const struct tn_log_file *log)
+{
+    return log->limit != 0 && log->raw > log->limit ? log->raw - log->limit : 0;
+}
 
 typedef void tn_logs_changed_cb(void *arg, const struct tn_log_file *log);
 

@@ -73,6 +73,8 @@ static int serve(struct output *output, struct tn_err *err)
     tn_logs_init(&output->logs, service->base, publish_log, output);
     output->tasks = (struct tn_tasks){.attempts = {.layout = &output->layout, .blobs = blobs, .logs = &output->logs},
                                       .blobs = blobs};
+    output->tasks.attempts.log_limit =
+        (uint64_t)tn_json_number(tn_json_get(service->settings, "store"), "log_limit", 0);
     tn_data_init(&output->data, service, &output->tasks);
     /* 2. files that it may touch; before the first socket, whose thread is bound too */
     if (tn_confine_files(&profile, confinement, sizeof(confinement), &unconfined) != 0)

@@ -446,6 +446,17 @@ void tn_mask_finish(struct tn_mask_state *state, struct tn_buf *out)
     state->before = 0;
 }
 
+void tn_mask_cut(struct tn_mask_state *state, struct tn_buf *out)
+{
+    const struct tn_mask_range *range = state->ranges.count > 0 ? &state->ranges.at[state->ranges.head] : NULL;
+
+    if (range == NULL && state->carry.len < TN_MASK_VALUE_MIN)
+        tn_buf_add(out, state->carry.data, state->carry.len);
+    else if (range == NULL || range->start > state->out || !range->starred)
+        tn_buf_adds(out, "****");
+    tn_mask_state_free(state);
+}
+
 /* ---- keeping ---- */
 
 void tn_mask_state_free(struct tn_mask_state *state)

@@ -73,6 +73,10 @@ void tn_mask_feed(const struct tn_mask *mask, struct tn_mask_state *state, const
 /* The stream is over: what was held back is appended to `out`. */
 void tn_mask_finish(struct tn_mask_state *state, struct tn_buf *out);
 
+/* The stream is cut here: a "****" stands for what was held back, for it may begin a value; less than
+ * TN_MASK_VALUE_MIN bytes pass. */
+void tn_mask_cut(struct tn_mask_state *state, struct tn_buf *out);
+
 /* What a state holds back is gone; the state can be used again. */
 void tn_mask_state_free(struct tn_mask_state *state);
 /* `to` becomes a copy; its former content is freed. */

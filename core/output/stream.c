@@ -132,6 +132,7 @@ static void note_names(const struct tn_stream_home *home, struct tn_stream *stre
     stream->log->task = home->task;
     stream->log->attempt = home->attempt;
     stream->log->step = stream->step;
+    stream->log->limit = home->log_limit;
 }
 
 struct tn_stream *tn_stream_open(const struct tn_stream_home *home, const cJSON *body, struct tn_err *err)
@@ -351,6 +352,7 @@ static int finish_log(struct tn_stream *stream, struct tn_err *err)
     stream->result = cJSON_CreateObject();
     tn_json_add_u64(stream->result, "size", stream->log->raw);
     tn_json_add_u64(stream->result, "stored", stream->log->stored);
+    tn_json_add_u64(stream->result, "dropped", tn_log_dropped(stream->log));
     cJSON_AddStringToObject(stream->result, "path", stream->log->path);
     stream->closed = true;
     return 0;

@@ -26,7 +26,8 @@ struct tn_stream_home {
     const char *project;
     uint64_t task;
     uint32_t attempt;
-    uint32_t owner; /* address of a client for its uploads, else 0 */
+    uint64_t log_limit; /* of each log's bytes, 0: none */
+    uint32_t owner;     /* address of a client for its uploads, else 0 */
 };
 
 struct tn_stream {

@@ -155,6 +155,7 @@ static cJSON *describe(const struct tn_attempt *attempt)
         tn_json_add_u64(item, "offset", held->stream->offset);
         cJSON_AddItemToArray(streams, item);
     }
+    tn_json_add_u64(body, "log_limit", attempt->home.log_limit);
     cJSON_AddStringToObject(body, "folder", folder);
     cJSON_AddStringToObject(body, "artifacts", artifacts);
     return body;

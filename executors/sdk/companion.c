@@ -161,8 +161,8 @@ static void finish(struct companion *companion)
         tn_outlet_write(task->outlet, stream, companion->end.reason, strlen(companion->end.reason));
         tn_outlet_write(task->outlet, stream, "\n", 1);
     }
-    tn_outlet_close_stream(task->outlet, stream, false, NULL, NULL);
     report(companion, companion->end_state, &companion->end);
+    tn_outlet_close_stream(task->outlet, stream, false, NULL, NULL);
     if (task->phase < TN_PHASE_SEALING)
         tn_task_touch(task);
 }

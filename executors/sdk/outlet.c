@@ -211,6 +211,16 @@ static bool names_stream(const struct tn_msg *reply, uint32_t *stream)
     return named <= UINT32_MAX && strcmp(tn_json_string(body, "code", ""), "no_space") == 0;
 }
 
+uint64_t tn_outlet_offset(const struct tn_outlet *outlet, uint32_t stream_id)
+{
+    const struct stream *stream;
+
+    TAILQ_FOREACH (stream, &outlet->streams, next)
+        if (stream->id == stream_id)
+            return stream->offset;
+    return 0;
+}
+
 static void on_written(void *arg, const struct tn_msg *reply)
 {
     struct tn_outlet *outlet = arg;

@@ -39,6 +39,8 @@ void tn_outlet_call(struct tn_outlet *outlet, enum tn_msg_kind kind, const cJSON
 void tn_outlet_open_stream(struct tn_outlet *outlet, uint32_t stream, cJSON *body, tn_outlet_cb *cb, void *arg);
 /* The stream's offset so far, e.g. as TASK_OPENED told it. */
 void tn_outlet_set_offset(struct tn_outlet *outlet, uint32_t stream, uint64_t offset);
+/* What the stream has so far; 0 for one that is not open. */
+uint64_t tn_outlet_offset(const struct tn_outlet *outlet, uint32_t stream);
 /* Copies the bytes. Never refused: the owner stops reading while tn_outlet_full(). */
 void tn_outlet_write(struct tn_outlet *outlet, uint32_t stream, const void *bytes, size_t length);
 bool tn_outlet_full(const struct tn_outlet *outlet);

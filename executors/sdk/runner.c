@@ -109,8 +109,8 @@ void tn_runner__end_step(struct tn_task *task, const char *state, const struct t
     task->step_open = false;
     task->command_runs = task->rerun_waits = false;
     task->stopping = TN_STOP_NONE;
-    tn_outlet_close_stream(task->outlet, tn_runner_stream(step), false, NULL, NULL);
     tn_task_report_step(task, step, state, result);
+    tn_outlet_close_stream(task->outlet, tn_runner_stream(step), false, NULL, NULL);
     tn_task_touch(task);
 }
 
@@ -132,8 +132,8 @@ void tn_runner_background_done(struct tn_task *task, unsigned step)
     auto_json cJSON *result = cJSON_CreateObject();
 
     cJSON_AddNumberToObject(result, "ended", (double)tn_now_ms());
-    tn_outlet_close_stream(task->outlet, tn_runner_stream(step), false, NULL, NULL);
     tn_task_report_step(task, step, "succeeded", result);
+    tn_outlet_close_stream(task->outlet, tn_runner_stream(step), false, NULL, NULL);
 }
 
 /* A command is started only when a checkpoint says that its step, and its try, has begun: whoever takes the attempt up

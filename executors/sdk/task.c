@@ -2,6 +2,7 @@
 #include "core/lib/fs.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
+#include "core/output/mask.h"
 #include "executors/sdk/companion.h"
 #include "executors/sdk/internal.h"
 
@@ -282,6 +283,7 @@ static void on_opened(void *arg, const cJSON *answer, const struct tn_err *err)
         return;
     }
     replace(&task->folder, tn_json_string(answer, "folder", NULL));
+    task->log_limit = tn_json_u64(answer, "log_limit", 0);
     replace(&task->timings, tn_json_string(tn_json_get(answer, "timings"), "id", NULL));
     tn_task__take_checkpoint(task, tn_json_get(answer, "checkpoint"));
     cJSON_ArrayForEach (stream, tn_json_get(answer, "streams")) {
@@ -387,6 +389,7 @@ void tn_task_begin(struct tn_task *task)
     add_masks(masks, tn_json_get(task->lease, "project_environment"));
     add_masks(masks, tn_json_get(task->lease, "context_environment"));
     tn_keyring_masks(tn_executor_keyring(task->executor), masks);
+    tn_task_mask_names(task, masks);
     cJSON_AddStringToObject(body, "pipeline", tn_json_string(tn_json_get(task->lease, "pipeline"), "id", ""));
     cJSON_AddStringToObject(body, "project", tn_json_string(task->lease, "project", "default"));
     cJSON_AddStringToObject(body, "workflow", tn_json_string(workflow, "name", "workflow"));
@@ -586,6 +589,7 @@ void tn_task_free(struct tn_task *task)
     event_free(task->step_timer);
     event_free(task->job_timer);
     cJSON_Delete(task->lease);
+    tn_mask_free(task->mask);
     cJSON_Delete(task->tests);
     free(task->timings);
     free(task->agent_socket);

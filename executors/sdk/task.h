@@ -83,6 +83,7 @@ struct tn_task {
     uint64_t id;
     uint32_t attempt;
     cJSON *lease;            /* owned */
+    struct tn_mask *mask;    /* owned: secret values, for what is reported */
     const cJSON *definition; /* borrowed from lease */
     const cJSON *steps;      /* borrowed from lease */
     enum tn_task_phase phase;
@@ -120,6 +121,7 @@ struct tn_task {
     STAILQ_HEAD(, tn_report) reports;
     bool report_sent;
     char *folder; /* owned: of its logs */
+    uint64_t log_limit; /* what is kept of a log; 0: all */
 
     uint64_t step_started_ms;
     char *step_log;    /* owned: path of the current step's log */
@@ -154,9 +156,12 @@ void tn_task_cancel(struct tn_task *task, bool force, const struct tn_msg_ref *r
 /* Removes the environment without reporting anything: the installation ends with this process. */
 void tn_task_abandon(struct tn_task *task);
 
-/* report.c */
+/* report.c: what is reported passes no log, so it is masked here: names, reasons, tests */
 void tn_task_report_state(struct tn_task *task, enum tn_task_state state, const char *reason);
+/* An end is reported before the step's log is closed. */
 void tn_task_report_step(struct tn_task *task, unsigned step, const char *state, const cJSON *result);
+/* Masks the names of the lease's steps, once; `masks`: the values. */
+void tn_task_mask_names(struct tn_task *task, const cJSON *masks);
 void tn_task_reports_free(struct tn_task *task);
 
 /* runner.c */

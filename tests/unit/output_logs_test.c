@@ -123,6 +123,49 @@ static void test_resume(struct tn_logs *logs, const char *folder, const struct t
     tn_log_close(log);
 }
 
+/* The first bytes are kept, the others counted; also when it is taken up before, at or behind the cut. What may begin a
+ * secret at the cut does not show. */
+static void test_limit(struct tn_logs *logs, const char *folder, const struct tn_mask *mask)
+{
+    static const char text[] = "0123456789 secretive and 30 more bytes of it\n";
+    static const char cut[] = "\n[tenon: the output of this step is cut here, after ";
+    struct tn_err err = TN_ERR_INIT;
+
+    for (uint64_t limit = 1; limit <= sizeof(text); limit++)
+        for (size_t first = 1; first < sizeof(text) - 1; first += 7) {
+            auto_free char *path = tn_fs_path("%s/limit", folder);
+            auto_json cJSON *mark = cJSON_CreateObject();
+            auto_buf struct tn_buf want = TN_BUF_INIT;
+            struct tn_log_file *log = tn_log_create(logs, path, mask, &err);
+
+            CHECK(log != NULL);
+            log->limit = limit;
+            CHECK(tn_log_write(log, text, first, &err) == 0);
+            tn_log_mark(log, mark);
+            write_text(log, "what is lost, and comes again");
+            tn_log_close(log);
+            log = tn_log_resume(logs, path, mask, mark, &err);
+            CHECK(log != NULL);
+            log->limit = limit;
+            write_text(log, text + first);
+            CHECK(tn_log_end(log, &err) == 0);
+            CHECK_INT(log->raw, sizeof(text) - 1);
+            if (limit <= 11 + 3)
+                tn_buf_add(&want, text, limit);
+            else
+                tn_buf_adds(&want, "0123456789 ****");
+            if (limit > 20)
+                tn_buf_add(&want, text + 20, (limit < sizeof(text) - 1 ? limit : sizeof(text) - 1) - 20);
+            if (limit < sizeof(text) - 1) {
+                tn_buf_addf(&want, "%s%d bytes: store.log_limit]\n", cut, (int)limit);
+                tn_buf_addf(&want, "[tenon: %zu bytes of output were dropped]\n", sizeof(text) - 1 - (size_t)limit);
+            }
+            CHECK_INT(tn_log_dropped(log), limit < sizeof(text) - 1 ? sizeof(text) - 1 - limit : 0);
+            check_content(log, 0, 1000, want.data);
+            tn_log_close(log);
+        }
+}
+
 /* More logs than descriptors: each still gets its own bytes. */
 static void test_many(struct tn_logs *logs, const char *folder, const struct tn_mask *mask)
 {
@@ -203,6 +246,7 @@ int main(void)
     CHECK(mkdtemp(folder) != NULL);
     tn_logs_init(&logs, base, on_changed, &told);
     test_resume(&logs, folder, mask);
+    test_limit(&logs, folder, mask);
     test_many(&logs, folder, none);
     test_announced(&logs, base, folder, none, &told);
     test_link(&logs, folder, none);

@@ -71,11 +71,27 @@ static void test_clean(void)
     check_clean("\033]52;c;never ended", true, "");
     check_clean("\033", true, "");
     check_clean("\033[", true, "");
+    check_clean("\033[>4;2mkeys\033[?25l\033[1 m", true, "keys"); /* no colours, though they end alike */
+    check_clean("\033[38;5;1m\033[4:3mx", true, "\033[38;5;1m\033[4:3mx\033[0m");
+    check_clean("\033Pq#0\033\\\033_G\033\\\033^x\033\\after", true, "after");
+    check_clean("a\rb\r\r\n", true, "b");
     check_clean("\033(0line", true, "line");
     check_clean("\xc2\x9b"
                 "31m",
                 false, BAD "31m"); /* CSI as one character */
     check_clean("\x7f\xff", false, BAD BAD);
+}
+
+static void test_keep(void)
+{
+    auto_buf struct tn_buf out = TN_BUF_INIT;
+
+    text_clean("a\tb\033[1mc", 9, TEXT_TABS, &out);
+    CHECK_STR(out.data, "a\tbc");
+    CHECK_INT(text_overwritten("10%\r20%\r30", 10), 8);
+    CHECK_INT(text_overwritten("10%\r20%\r", 8), 4); /* "\n" may follow */
+    CHECK_INT(text_overwritten("plain", 5), 0);
+    CHECK_INT(text_overwritten("", 0), 0);
 }
 
 static void check_cut(const char *text, unsigned columns, bool unicode, const char *expected, unsigned used)
@@ -137,6 +153,7 @@ int main(void)
     test_utf8();
     test_incomplete();
     test_clean();
+    test_keep();
     test_cut();
     test_name();
     test_duration();
