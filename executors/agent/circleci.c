@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -40,9 +41,19 @@ static int tests_glob(int argc, char **argv)
     struct tn_err err = TN_ERR_INIT;
     int result = 0;
 
-    if (argc == 0) {
-        fprintf(stderr, "usage: circleci tests glob PATTERN...   (quote the patterns: * ** ? [abc] {a,b})\n");
-        return 2;
+    bool asks = argc > 0 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0);
+
+    if (argc > 0 && strcmp(argv[0], "--") == 0) {
+        argc--;
+        argv++;
+    } else if (argc > 0 && strncmp(argv[0], "--", 2) == 0 && !asks) {
+        fprintf(stderr, "Error: unknown option %s\n", argv[0]);
+        argc = 0;
+    }
+    if (argc == 0 || asks) {
+        fprintf(asks ? stdout : stderr,
+                "usage: circleci tests glob PATTERN...   (quote the patterns: * ** ? [abc] {a,b})\n");
+        return asks ? 0 : 2;
     }
     for (int i = 0; i < argc && result == 0; i++)
         result = tn_glob_find(argv[i], true, &found, &err);
@@ -87,6 +98,7 @@ static const struct command commands[] = {
     {"env", "subst", env_subst, "env subst [TEXT]               replace $VAR and ${VAR:-default} in TEXT or stdin"},
     {"tests", "glob", tests_glob, "tests glob PATTERN...          list the files that match"},
     {"tests", "split", tn_split_command, "tests split [OPTIONS] [FILE]   choose this task's share of a list of tests"},
+    {"tests", "run", tn_run_command, "tests run --command=COMMAND    give this task's share to a command"},
     {"step", "halt", step_halt, "step halt                      end the job as a success after this step"},
     {"task", "halt", step_halt, "task halt                      the same"},
 };
@@ -102,6 +114,8 @@ static int help(FILE *to)
 int tn_circleci_main(int argc, char **argv)
 {
     if (argc >= 2 && (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+        return help(stdout);
+    if (argc >= 2 && strcmp(argv[1], "tests") == 0 && (argc == 2 || strcmp(argv[2], "help") == 0 || argv[2][0] == '-'))
         return help(stdout);
     for (size_t i = 0; argc >= 3 && i < sizeof(commands) / sizeof(commands[0]); i++)
         if (strcmp(commands[i].group, argv[1]) == 0 && strcmp(commands[i].verb, argv[2]) == 0)

@@ -15,11 +15,14 @@ struct counter {
     const char *controller;
     const char *v1;
     const char *v2;
-    char path[PATH_MAX]; /* "": there is none */
+    char *path; /* PATH_MAX bytes; "": there is none */
 };
 
-static struct counter memory = {"memory", "/memory.oom_control", "/memory.events", ""};
-static struct counter processes = {"pids", "/pids.events", "/pids.events", ""};
+/* Apart from what has a value at start, so that the program need not hold their zeros. */
+static char memory_path[PATH_MAX];
+static char processes_path[PATH_MAX];
+static struct counter memory = {"memory", "/memory.oom_control", "/memory.events", memory_path};
+static struct counter processes = {"pids", "/pids.events", "/pids.events", processes_path};
 
 /* True if the comma-separated list has this word. */
 static bool has_word(const char *list, const char *word)
@@ -63,7 +66,7 @@ static bool try_mount(struct counter *counter, const char *root, const char *poi
     if (strncmp(group, root, len) != 0 || (group[len] != '/' && group[len] != '\0'))
         return false;
     group += len;
-    snprintf(counter->path, sizeof(counter->path), "%s%s%s", point, strcmp(group, "/") == 0 ? "" : group,
+    snprintf(counter->path, PATH_MAX, "%s%s%s", point, strcmp(group, "/") == 0 ? "" : group,
              v2 ? counter->v2 : counter->v1);
     if (access(counter->path, R_OK) == 0)
         return true;

@@ -1,19 +1,28 @@
 #include "executors/agent/split.h"
 #include "core/lib/cleanup.h"
+#include "core/lib/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define TASKS_MAX 100000
+#ifndef TN_VERSION
+#define TN_VERSION "unknown"
+#endif
 #define INPUT_MAX (64u * 1024u * 1024u)
 
-static const char *const type_names[] = {"autodetect", "filename", "classname", "testname"};
+/* By enum tn_timing_type; then the words of `tests run` for the same. */
+static const char *const type_names[] = {"autodetect", "filename", "classname", "testname",
+                                         "none",       "file",     "class",     "name"};
 
 int tn_read_all(int fd, const char *what, struct tn_buf *out, struct tn_err *err)
 {
@@ -30,21 +39,15 @@ int tn_read_all(int fd, const char *what, struct tn_buf *out, struct tn_err *err
     return 0;
 }
 
-/* A plain decimal number that is not negative; *end is behind it, or at `text` if there is none. strtod() would double
- * the size of what this needs. */
-static double parse_decimal(const char *text, char **end)
+const char *tn_split_key(const char *name, const char *cwd)
 {
-    double value = 0;
-    double place = 1;
-    const char *at = text;
+    size_t length = strlen(cwd);
 
-    for (; *at >= '0' && *at <= '9' && value < 1e15; at++)
-        value = value * 10 + (*at - '0');
-    if (*at == '.' && at[1] >= '0' && at[1] <= '9')
-        for (at++; *at >= '0' && *at <= '9'; at++)
-            value += (place /= 10) * (*at - '0');
-    *end = (char *)at;
-    return value;
+    if (length > 1 && strncmp(name, cwd, length) == 0 && name[length] == '/')
+        name += length + 1;
+    while (name[0] == '.' && name[1] == '/')
+        name += 2;
+    return name;
 }
 
 static int by_weight(const void *a, const void *b)
@@ -81,86 +84,84 @@ void tn_split_even(struct tn_split_item *items, size_t count, int total)
     }
 }
 
-static int by_name(const void *key, const void *item)
+static int by_key(const void *key, const void *item)
 {
-    return strcmp(key, ((const struct tn_split_item *)item)->name);
+    return strcmp(key, ((const struct tn_split_item *)item)->key);
 }
 
-/* Cuts "SECONDS\tA\tB\tC" into its fields; false if it is not such a line. */
-static bool cut_line(char *line, double *seconds, char *fields[4])
-{
-    char *end;
+struct lookup {
+    const char *cwd;
+    struct tn_split_item *items;
+    size_t count;
+    double (*found)[4]; /* of each item, by the field it was found in; below 0: not */
+    size_t known[4];
+};
 
-    *seconds = parse_decimal(line, &end);
-    if (end == line || *end != '\t' || *seconds > 1e9)
-        return false;
-    end++;
-    for (int i = 1; i < 4; i++) {
-        fields[i] = end != NULL ? strsep(&end, "\t") : NULL;
-        if (fields[i] != NULL && fields[i][0] == '\0')
-            fields[i] = NULL;
+static void look_up(void *arg, double seconds, char *const fields[4])
+{
+    struct lookup *lookup = arg;
+
+    for (int kind = 1; kind < 4; kind++) {
+        const char *key = fields[kind];
+        struct tn_split_item *item;
+        double *found;
+
+        if (key == NULL)
+            continue;
+        if (kind == TN_TIMING_FILE)
+            key = tn_split_key(key, lookup->cwd);
+        item = bsearch(key, lookup->items, lookup->count, sizeof(*item), by_key);
+        if (item == NULL)
+            continue;
+        found = &lookup->found[item - lookup->items][kind];
+        lookup->known[kind] += *found < 0;
+        *found = (*found < 0 ? 0 : *found) + seconds;
     }
-    return true;
 }
 
-size_t tn_split_timings(char *text, enum tn_timing_type *type, struct tn_split_item *items, size_t count)
+size_t tn_split_timings(char *text, const char *cwd, enum tn_timing_type *type, struct tn_split_item *items,
+                        size_t count)
 {
     auto_free double(*found)[4] = calloc(count + 1, sizeof(*found));
-    size_t known[4] = {0};
-    char *line;
+    struct lookup lookup = {cwd, items, count, found, {0}};
 
     if (found == NULL)
         return 0;
     for (size_t i = 0; i < count; i++)
         found[i][1] = found[i][2] = found[i][3] = -1;
-    while ((line = strsep(&text, "\n")) != NULL) {
-        char *fields[4];
-        double seconds;
-
-        if (!cut_line(line, &seconds, fields))
-            continue;
-        for (int kind = 1; kind < 4; kind++) {
-            struct tn_split_item *item =
-                fields[kind] != NULL ? bsearch(fields[kind], items, count, sizeof(*items), by_name) : NULL;
-
-            if (item == NULL)
-                continue;
-            known[kind] += found[item - items][kind] < 0;
-            found[item - items][kind] = (found[item - items][kind] < 0 ? 0 : found[item - items][kind]) + seconds;
-        }
-    }
+    tn_timings_read(text, look_up, &lookup);
     if (*type == TN_TIMING_AUTO) {
         *type = TN_TIMING_FILE;
         for (int kind = 2; kind < 4; kind++)
-            if (known[kind] > known[*type])
+            if (lookup.known[kind] > lookup.known[*type])
                 *type = (enum tn_timing_type)kind;
     }
     for (size_t i = 0; i < count; i++)
         items[i].weight = found[i][*type];
-    return known[*type];
+    return lookup.known[*type];
 }
 
-void tn_split_names(const char *text, struct tn_words *names)
+void tn_split_names(const char *text, bool blanks, struct tn_words *names)
 {
-    const char *marks = "\r\n";
-    struct stat info;
     size_t first = strcspn(text, "\r\n");
 
-    if (text[first + strspn(text + first, "\r\n")] == '\0') {
-        auto_free char *line = strndup(text, first);
+    blanks = blanks || text[first + strspn(text + first, "\r\n")] == '\0';
+    while (*(text += strspn(text, "\r\n")) != '\0') {
+        size_t length = strcspn(text, "\r\n");
+        size_t before = names->count;
+        struct stat info;
 
-        if (line != NULL && stat(line, &info) != 0) /* one file whose name has blanks is one name */
-            marks = " \t\r\n";
-    }
-    while (*(text += strspn(text, marks)) != '\0') {
-        size_t len = strcspn(text, marks);
-
-        tn_words_add(names, text, len);
-        text += len;
+        tn_words_add(names, text, length);
+        if (blanks && strpbrk(names->all[before], " \t") != NULL && stat(names->all[before], &info) != 0) {
+            free(names->all[--names->count]); /* no file whose name has blanks */
+            for (const char *at = text; (at += strspn(at, " \t")) < text + length; at += strcspn(at, " \t\r\n"))
+                tn_words_add(names, at, strcspn(at, " \t\r\n"));
+        }
+        text += length;
     }
 }
 
-struct split_options {
+struct options {
     int index;
     int total;
     enum { BY_NAME, BY_FILESIZE, BY_TIMINGS } by;
@@ -168,20 +169,30 @@ struct split_options {
     double time_default;      /* seconds; -1: the mean of what is known */
     const char *timings_file; /* borrowed; NULL: the job's */
     bool show_counts;
+    bool runs; /* `tests run` */
+    const char *command;
+    bool verbose;
 };
 
-static int split_usage(const char *what, const char *value)
+enum { GO_ON = -1 }; /* else the exit status is known */
+
+static int usage(const struct options *options, const char *what, const char *value)
 {
+    FILE *to = what != NULL ? stderr : stdout;
+
+    if (what != NULL)
+        fprintf(to, "Error: %s%s%s\n", what, value != NULL ? " " : "", value != NULL ? value : "");
     fprintf(
-        stderr,
-        "Error: %s%s%s\n"
-        "usage: circleci tests split [OPTIONS] [FILE]     names come from FILE or standard input, one a line\n"
+        to,
+        "usage: circleci tests %s\n"
         "  --index=N --total=N       this task and how many there are; default CIRCLE_NODE_INDEX, CIRCLE_NODE_TOTAL\n"
         "  --split-by=name|filesize|timings\n"
         "  --timings-type=autodetect|filename|classname|testname\n"
         "  --timings-file=PATH --time-default=DURATION (such as 10s) --show-counts\n",
-        what, value != NULL ? " " : "", value != NULL ? value : "");
-    return 2;
+        options->runs
+            ? "run --command=COMMAND [-v] [OPTIONS] [FILE]     COMMAND reads its share of the names, one a line"
+            : "split [OPTIONS] [FILE]     names come from FILE or standard input, one a line");
+    return what != NULL ? 2 : 0;
 }
 
 static int parse_int(const char *text, int min, int max)
@@ -205,7 +216,7 @@ static double parse_duration(const char *text)
 
     do {
         char *end;
-        double value = parse_decimal(text, &end);
+        double value = tn_parse_decimal(text, &end);
         size_t unit = 0;
 
         if (end == text || value > 1e9)
@@ -231,66 +242,91 @@ static int choose(const char *word, const char *const *words, int count)
     return -1;
 }
 
-static int take_option(int option, struct split_options *options)
+static int take_option(int option, struct options *options)
 {
     static const char *const by_names[] = {"name", "filesize", "timings"};
     int number = 0;
 
     switch (option) {
     case 'i':
-        return (options->index = parse_int(optarg, 0, TASKS_MAX)) < 0 ? split_usage("--index must be a number:", optarg)
-                                                                      : 0;
+        options->index = parse_int(optarg, 0, TASKS_MAX);
+        return options->index < 0 ? usage(options, "--index must be a number:", optarg) : GO_ON;
     case 't':
-        return (options->total = parse_int(optarg, 1, TASKS_MAX)) < 0
-                   ? split_usage("--total must be a number above 0:", optarg)
-                   : 0;
+        options->total = parse_int(optarg, 1, TASKS_MAX);
+        return options->total < 0 ? usage(options, "--total must be a number above 0:", optarg) : GO_ON;
     case 'b':
         options->by = (number = choose(optarg, by_names, 3)) < 0 ? BY_NAME : number;
-        return number < 0 ? split_usage("--split-by must be name, filesize or timings, not", optarg) : 0;
+        return number < 0 ? usage(options, "--split-by must be name, filesize or timings, not", optarg) : GO_ON;
     case 'y':
-        options->type = (number = choose(optarg, type_names, 4)) < 0 ? TN_TIMING_AUTO : (enum tn_timing_type)number;
+        number = choose(optarg, type_names, options->runs ? 8 : 4);
+        options->type = (enum tn_timing_type)(number & 3);
         return number < 0
-                   ? split_usage("--timings-type must be autodetect, filename, classname or testname, not", optarg)
-                   : 0;
+                   ? usage(options, "--timings-type must be autodetect, filename, classname or testname, not", optarg)
+                   : GO_ON;
     case 'd':
-        return (options->time_default = parse_duration(optarg)) < 0
-                   ? split_usage("--time-default must be a duration such as 10s:", optarg)
-                   : 0;
+        options->time_default = parse_duration(optarg);
+        return options->time_default < 0 ? usage(options, "--time-default must be a duration such as 10s:", optarg)
+                                         : GO_ON;
     case 'f':
         options->timings_file = optarg;
-        return 0;
-    case 'c':
+        return GO_ON;
+    case 'n':
         options->show_counts = true;
+        return GO_ON;
+    case 'c':
+        options->command = optarg;
+        return GO_ON;
+    case 'v':
+        options->verbose = true;
+        return GO_ON;
+    case 'V':
+        puts(TN_VERSION);
         return 0;
+    case 'h':
+        return usage(options, NULL, NULL);
     default:
-        return split_usage("unknown option or missing value", NULL);
+        return usage(options, "unknown option or missing value", NULL);
     }
 }
 
-static int parse_options(int argc, char **argv, struct split_options *options)
+/* The first three options are those that only `tests run` has. */
+static int parse_options(int argc, char **argv, struct options *options)
 {
     static const struct option names[] = {
-        {"index", required_argument, NULL, 'i'},        {"total", required_argument, NULL, 't'},
-        {"split-by", required_argument, NULL, 'b'},     {"timings-type", required_argument, NULL, 'y'},
-        {"time-default", required_argument, NULL, 'd'}, {"timings-file", required_argument, NULL, 'f'},
-        {"show-counts", no_argument, NULL, 'c'},        {NULL, 0, NULL, 0},
+        {"command", required_argument, NULL, 'c'},
+        {"verbose", no_argument, NULL, 'v'},
+        {"version", no_argument, NULL, 'V'},
+        {"index", required_argument, NULL, 'i'},
+        {"total", required_argument, NULL, 't'},
+        {"split-by", required_argument, NULL, 'b'},
+        {"timings-type", required_argument, NULL, 'y'},
+        {"time-default", required_argument, NULL, 'd'},
+        {"timings-file", required_argument, NULL, 'f'},
+        {"show-counts", no_argument, NULL, 'n'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     const char *index = getenv("CIRCLE_NODE_INDEX");
     const char *total = getenv("CIRCLE_NODE_TOTAL");
     int option;
+    int status;
 
-    *options = (struct split_options){.time_default = -1};
+    options->time_default = -1;
     options->index = index != NULL && index[0] != '\0' ? parse_int(index, 0, TASKS_MAX) : 0;
     options->total = total != NULL && total[0] != '\0' ? parse_int(total, 1, TASKS_MAX) : 1;
     opterr = 0;
-    while ((option = getopt_long(argc, argv, "", names, NULL)) >= 0)
-        if (take_option(option, options) != 0)
-            return 2;
+    while ((option = getopt_long(argc, argv, options->runs ? "hv" : "h", options->runs ? names : names + 3, NULL)) >= 0)
+        if ((status = take_option(option, options)) != GO_ON)
+            return status;
+    if (options->runs && options->command == NULL)
+        return usage(options, "required flag(s) \"command\" not set", NULL);
     if (options->index < 0 || options->total < 0)
-        return split_usage("CIRCLE_NODE_INDEX and CIRCLE_NODE_TOTAL must be numbers", NULL);
+        return usage(options, "CIRCLE_NODE_INDEX and CIRCLE_NODE_TOTAL must be numbers", NULL);
+    if (options->runs && options->total == 1)
+        options->index = 0; /* all of them, whatever is said: so it is used to make another tool split */
     if (options->index >= options->total)
-        return split_usage("--index counts from 0 and must be below --total", NULL);
-    return 0;
+        return usage(options, "--index counts from 0 and must be below --total", NULL);
+    return GO_ON;
 }
 
 static void weigh_by_size(struct tn_split_item *items, size_t count)
@@ -305,24 +341,38 @@ static void weigh_by_size(struct tn_split_item *items, size_t count)
     }
 }
 
-/* False if there are no timings at all. */
-static bool weigh_by_time(const struct split_options *options, struct tn_split_item *items, size_t count)
+/* The timings' text, empty if there is none. */
+static void read_timings(const struct options *options, struct tn_buf *text)
 {
     const char *data = getenv("CIRCLE_INTERNAL_TASK_DATA");
-    enum tn_timing_type type = options->type;
     char path[PATH_MAX];
-    auto_buf struct tn_buf text = TN_BUF_INIT;
     auto_fd int fd = -1;
+
+    snprintf(path, sizeof(path), "%s/circle-test-results/results.json", data != NULL ? data : "");
+    fd = open(options->timings_file != NULL ? options->timings_file : path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || tn_read_all(fd, "the timings", text, NULL) != 0)
+        tn_buf_reset(text);
+    tn_buf_add(text, "", 0);
+}
+
+/* False if nothing is known of any. */
+static bool weigh_by_time(const struct options *options, const char *cwd, struct tn_split_item *items, size_t count)
+{
+    enum tn_timing_type type = options->type;
+    auto_buf struct tn_buf text = TN_BUF_INIT;
     size_t known;
     double mean = options->time_default;
 
-    snprintf(path, sizeof(path), "%s/circle-test-results/timings", data != NULL ? data : "");
-    fd = open(options->timings_file != NULL ? options->timings_file : path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || tn_read_all(fd, "the timings", &text, NULL) != 0)
+    read_timings(options, &text);
+    known = tn_split_timings(text.data, cwd, &type, items, count);
+    if (known == 0) {
+        fputs(options->type == TN_TIMING_AUTO ? "Error autodetecting timing type, falling back to weighting by name. "
+                                                "Autodetect no matching filename or classname.\n"
+                                              : "Requested historical based timing, but they are not present.  "
+                                                "Falling back to name based sorting\n",
+              stderr);
         return false;
-    known = tn_split_timings(text.data, &type, items, count);
-    if (known == 0)
-        return false;
+    }
     if (options->type == TN_TIMING_AUTO)
         fprintf(stderr, "Autodetected %s timings.\n", type_names[type]);
     if (mean < 0) {
@@ -339,72 +389,150 @@ static bool weigh_by_time(const struct split_options *options, struct tn_split_i
     return true;
 }
 
-static void split_items(const struct split_options *options, struct tn_split_item *items, size_t count)
-{
-    bool weighed = options->by == BY_FILESIZE;
-
-    if (options->by == BY_FILESIZE)
-        weigh_by_size(items, count);
-    if (options->by == BY_TIMINGS && !(weighed = weigh_by_time(options, items, count)))
-        fprintf(stderr, "No timings found, splitting by name.\n");
-    if (weighed)
-        tn_split_even(items, count, options->total);
-    for (size_t i = 0; i < count && !weighed; i++)
-        items[i].task = (int)(i % (size_t)options->total);
-}
-
 static int by_bytes(const void *a, const void *b)
 {
-    return strcmp(((const struct tn_split_item *)a)->name, ((const struct tn_split_item *)b)->name);
+    return strcmp(((const struct tn_split_item *)a)->key, ((const struct tn_split_item *)b)->key);
 }
 
-static int split_text(const struct split_options *options, const char *text)
+/* Adds this task's share of the names, one a line, to `out`. Returns how many they are. */
+static size_t split_names(const struct options *options, const struct tn_words *names, struct tn_buf *out)
 {
-    struct tn_words names = {NULL, 0, 0};
+    auto_free struct tn_split_item *items = calloc(names->count + 1, sizeof(*items));
+    char cwd[PATH_MAX];
+    bool weighed = options->by == BY_FILESIZE;
     size_t chosen = 0;
 
-    tn_split_names(text, &names);
-    auto_free struct tn_split_item *items = calloc(names.count + 1, sizeof(*items));
     if (items == NULL)
-        return 1;
-    for (size_t i = 0; i < names.count; i++)
-        items[i].name = names.all[i];
-    qsort(items, names.count, sizeof(*items), by_bytes);
-    split_items(options, items, names.count);
-    for (size_t i = 0; i < names.count; i++) {
+        tn_fatal(1, "out of memory for %zu names", names->count);
+    if (getcwd(cwd, sizeof(cwd)) == NULL)
+        cwd[0] = '\0';
+    for (size_t i = 0; i < names->count; i++) {
+        items[i].name = names->all[i];
+        items[i].key = tn_split_key(names->all[i], cwd);
+    }
+    qsort(items, names->count, sizeof(*items), by_bytes);
+    if (options->by == BY_FILESIZE)
+        weigh_by_size(items, names->count);
+    if (options->by == BY_TIMINGS)
+        weighed = names->count > 0 && weigh_by_time(options, cwd, items, names->count);
+    if (weighed)
+        tn_split_even(items, names->count, options->total);
+    for (size_t i = 0; i < names->count; i++) {
+        if (!weighed)
+            items[i].task = (int)(i % (size_t)options->total);
         if (items[i].task != options->index)
             continue;
-        puts(items[i].name);
+        tn_buf_adds(out, items[i].name);
+        tn_buf_adds(out, "\n");
         chosen++;
     }
     if (options->show_counts)
-        fprintf(stderr, "Using %zu of %zu tests (task %d of %d).\n", chosen, names.count, options->index + 1,
+        fprintf(stderr, "Using %zu of %zu tests (task %d of %d).\n", chosen, names->count, options->index + 1,
                 options->total);
-    tn_words_free(&names);
-    return fflush(stdout) == 0 ? 0 : 1;
+    return chosen;
 }
 
-int tn_split_command(int argc, char **argv)
+/* Gives the names to the command, which a shell runs. Its exit status is ours. */
+static int run_command(const char *command, const struct tn_buf *names)
 {
-    struct split_options options;
+    const char *shell = access("/bin/bash", X_OK) == 0 ? "/bin/bash" : "/bin/sh";
+    size_t sent = 0;
+    int status;
+    int ends[2];
+    pid_t child;
+
+    fflush(stdout);
+    if (pipe2(ends, O_CLOEXEC) != 0 || (child = fork()) < 0) {
+        fprintf(stderr, "Error: cannot start the command: %s\n", strerror(errno));
+        return 1;
+    }
+    if (child == 0) {
+        dup2(ends[0], STDIN_FILENO);
+        execv(shell, (char *[]){(char *)shell, "-c", (char *)command, NULL});
+        fprintf(stderr, "Error: cannot start %s: %s\n", shell, strerror(errno));
+        _exit(127);
+    }
+    close(ends[0]);
+    signal(SIGPIPE, SIG_IGN); /* it need not read them */
+    while (sent < names->len) {
+        ssize_t put = write(ends[1], names->data + sent, names->len - sent);
+
+        if (put < 0 && errno != EINTR)
+            break;
+        sent += put > 0 ? (size_t)put : 0;
+    }
+    close(ends[1]);
+    while (waitpid(child, &status, 0) < 0)
+        if (errno != EINTR)
+            return 1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int run_names(const struct options *options, const struct tn_words *names)
+{
+    auto_buf struct tn_buf share = TN_BUF_INIT;
+
+    if (names->count == 0)
+        fputs("WARN No test names found in input source. If you were expecting test names, please check your input "
+              "source.\n",
+              stderr);
+    if (split_names(options, names, &share) == 0) {
+        puts("There were no tests found");
+        return 0;
+    }
+    if (options->verbose)
+        fprintf(stderr, "INFO starting execution\nDEBUG Received: %s", share.data);
+    return run_command(options->command, &share);
+}
+
+static int act(struct options *options, int argc, char **argv)
+{
     auto_buf struct tn_buf text = TN_BUF_INIT;
+    auto_buf struct tn_buf share = TN_BUF_INIT;
+    struct tn_words names = {NULL, 0, 0};
     struct tn_err err = TN_ERR_INIT;
     auto_fd int fd = -1;
+    /* getopt starts behind argv[0]; the caller's argv[-1] is the verb. */
+    int status = parse_options(argc + 1, argv - 1, options);
 
-    /* getopt starts behind argv[0]; the caller's argv[-1] is "split". */
-    if (parse_options(argc + 1, argv - 1, &options) != 0)
-        return 2;
+    if (status != GO_ON)
+        return status;
     argv += optind - 1;
     argc -= optind - 1;
     if (argc > 1)
-        return split_usage("more than one file:", argv[1]);
+        return usage(options, "more than one file:", argv[1]);
     if (argc == 1 && (fd = open(argv[0], O_RDONLY | O_CLOEXEC)) < 0) {
         fprintf(stderr, "Error: cannot read the list of tests %s: %s\n", argv[0], strerror(errno));
         return 1;
     }
+    if (options->verbose && argc == 0)
+        fputs("DEBUG Attempting to read from stdin. This will hang if no input is provided.\n", stderr);
     if (tn_read_all(fd >= 0 ? fd : STDIN_FILENO, argc == 1 ? argv[0] : "standard input", &text, &err) != 0) {
         fprintf(stderr, "Error: %s\n", err.text);
         return 1;
     }
-    return split_text(&options, text.data);
+    tn_split_names(text.data, options->runs, &names);
+    if (options->runs) {
+        status = run_names(options, &names);
+    } else {
+        split_names(options, &names, &share);
+        status =
+            share.len == 0 || (fwrite(share.data, 1, share.len, stdout) == share.len && fflush(stdout) == 0) ? 0 : 1;
+    }
+    tn_words_free(&names);
+    return status;
+}
+
+int tn_split_command(int argc, char **argv)
+{
+    struct options options = {.runs = false};
+
+    return act(&options, argc, argv);
+}
+
+int tn_run_command(int argc, char **argv)
+{
+    struct options options = {.runs = true};
+
+    return act(&options, argc, argv);
 }

@@ -73,7 +73,7 @@ static void run_tar(const uint8_t *data, size_t size)
 
 static void run_text(uint8_t kind, char *text, size_t size)
 {
-    struct tn_split_item items[] = {{"a", 0, 0}, {"b", 0, 0}};
+    struct tn_split_item items[] = {{"a", 0, 0, "a"}, {"b", 0, 0, "b"}};
     enum tn_timing_type type = TN_TIMING_AUTO;
     struct tn_words words = {NULL, 0, 0};
     struct tn_buf out = TN_BUF_INIT;
@@ -87,7 +87,7 @@ static void run_text(uint8_t kind, char *text, size_t size)
         *rest = '\0';
         tn_glob_match(text, rest + 1);
     }
-    if (kind == 3 && tn_split_timings(text, &type, items, 2) > 2)
+    if (kind == 3 && tn_split_timings(text, "/x", &type, items, 2) > 2)
         abort();
     tn_words_free(&words);
     tn_buf_free(&out);

@@ -5,6 +5,7 @@ usage: agent_test.py [AGENT]      AGENT defaults to $TENON_AGENT. $TENON_AGENT_R
 Exit status: 0 all passed, 1 something failed, 77 skipped."""
 import hashlib
 import io
+import json
 import os
 import random
 import shutil
@@ -764,6 +765,36 @@ def circleci(*words, stdin=b"", env=None, cwd=None):
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
+def check_run(root):
+    """circleci tests run: the share reaches the command, whose end is ours."""
+    run = lambda *words, stdin=b"d\nb\na\nc\n", **env: circleci("tests", "run", *words, stdin=stdin, cwd=root, env=env)
+    assert run("--command=xargs echo run") == (0, "run a b c d\n", "")
+    assert run("--command", "cat", CIRCLE_NODE_INDEX="1", CIRCLE_NODE_TOTAL="2") == (0, "b\nd\n", "")
+    assert run("--command=cat", stdin=b"b a\nc\td \n")[1] == "a\nb\nc\nd\n"
+    assert run("--command=cat", "--index=1", "--total=1")[1] == "a\nb\nc\nd\n"
+    timed = ["--command=cat", "--split-by=timings", "--timings-file=timings", "--index=0", "--total=2"]
+    for kind in ("file", "filename", "autodetect"):
+        assert run(*timed, f"--timings-type={kind}")[1] == "a\n", kind
+    assert run("--command=>list xargs echo") == (0, "", "")
+    with open(root + "/list") as file:
+        assert file.read() == "a b c d\n"
+    code, out, err = run("--command=cat", "--verbose", "--index=0", "--total=2")
+    assert (code, out) == (0, "a\nc\n") and "INFO starting execution\nDEBUG Received: a\nc\n" in err, err
+    assert run("--command=exit 7")[0] == 7 and run("--command=kill -9 $$")[0] == 137
+    assert run("--command=no-such-command")[0] == 127
+    assert run("--command=true", stdin=b"x" * 70 + b"\n" + b"long-name\n" * 100000)[0] == 0  # it need not read
+    nothing = "WARN No test names found in input source. If you were expecting test names, please check your input " \
+              "source.\n"
+    assert run("--command=exit 7", stdin=b"") == (0, "There were no tests found\n", nothing)
+    assert run("--command=exit 7", "--index=3", "--total=4", stdin=b"a\nb") == (0, "There were no tests found\n", "")
+    for words, error in (([], 'required flag(s) "command" not set'), (["--command"], "unknown option or missing value"),
+                         (["--command=x", "--split-by=luck"], "--split-by must be name, filesize or timings, not luck"),
+                         (["--command=x", "--index=2", "--total=2"], "--index counts from 0 and must be below --total"),
+                         (["--command=x", "--test-selection=y"], "unknown option or missing value")):
+        code, out, err = run(*words)
+        assert (code, out) == (2, "") and err.startswith(f"Error: {error}\nusage: circleci tests run "), (words, err)
+
+
 def test_circleci():
     with tempfile.TemporaryDirectory() as root:
         for name in ("a.go", "b.go", "x/c.go", "x/y/d.go", "x/y/e.txt", "z/.f.go"):
@@ -784,23 +815,58 @@ def test_circleci():
         assert split("--total=1", stdin=b"b a c")[1].split() == ["a", "b", "c"]
         files = b"a.go\nb.go\nx/c.go\n"
         assert split("--split-by=filesize", "--index=0", "--total=2", stdin=files)[1].split() == ["x/c.go"]
+        timings = {"tests": [{"file": {"d": "./d"}.get(name, name), "classname": f"C{name}", "name": f"test {name}",
+                              "run_time": seconds} for name, seconds in (("a", 5.5), ("b", 1), ("c", 1), ("d", 3))]}
         with open(root + "/timings", "w") as file:
-            file.write("5.5\ta\n1\tb\n1\tc\n3\td\n")
+            json.dump(timings, file, indent=1)
         timed = ["--split-by=timings", "--timings-file=timings", "--total=2"]
         code, out, err = split(*timed, "--index=0")
-        assert out.split() == ["a"] or "No timing found for \"e\"" in err, (out, err)
+        assert out.split() == ["a", "b"] and err == 'Autodetected filename timings.\nNo timing found for "e"\n', (out, err)
         both = [split(*timed, "--time-default=1s", f"--index={i}")[1].split() for i in (0, 1)]
-        assert sorted(sum(both, [])) == ["a", "b", "c", "d", "e"] and "a" in both[0] and "d" in both[1], both
-        code, out, err = split("--split-by=timings", "--index=0", "--total=2")
-        assert "No timings found, splitting by name." in err and out.split() == ["a", "c", "e"]
+        assert both == [["a"], ["b", "c", "d", "e"]], both
+        absolute = "".join(f"{root}/{name}\n" for name in "abcd").encode()
+        assert split(*timed, stdin=absolute)[1].split() == [f"{root}/a"]
+        for kind, lines in (("classname", b"Ca\nCb\nCd\n"), ("testname", b"test a\ntest b\ntest d\n")):
+            for more in ([], [f"--timings-type={kind}"]):
+                code, out, err = split(*timed, *more, "--index=0", stdin=lines)
+                assert (code, out) == (0, lines.decode().split("\n")[0] + "\n"), (kind, more, out, err)
+                assert err == ("" if more else f"Autodetected {kind} timings.\n"), (kind, more, err)
+        falls_back = "Error autodetecting timing type, falling back to weighting by name. " \
+                     "Autodetect no matching filename or classname.\n"
+        for more in ([], ["--timings-file=/no/such"], ["--timings-file=a.go"]):
+            assert split("--split-by=timings", "--total=2", *more) == (0, "a\nc\ne\n", falls_back), more
+        assert split(*timed, stdin=b"x\ny\n")[1:] == ("x\n", falls_back)
+        assert split("--split-by=timings", "--total=2", "--timings-type=filename")[2] == \
+            "Requested historical based timing, but they are not present.  Falling back to name based sorting\n"
+        data = f"{root}/data/circle-test-results"
+        os.makedirs(data)
+        shutil.copy(root + "/timings", data + "/results.json")
+        assert split("--split-by=timings", "--total=2", env={"CIRCLE_INTERNAL_TASK_DATA": root + "/data"})[1] == "a\nb\n"
         assert "3 of 5" in split("--show-counts", "--total=2")[2]
-        assert split("--index=2", "--total=2")[0] == 2 and split("--split-by=luck")[0] == 2
+        for words, error in ((["--index=2", "--total=2"], "--index counts from 0 and must be below --total"),
+                             (["--split-by=luck"], "--split-by must be name, filesize or timings, not luck"),
+                             (["--index=-1"], "--index must be a number: -1"),
+                             (["--total=0"], "--total must be a number above 0: 0"),
+                             (["--timings-type=file"],
+                              "--timings-type must be autodetect, filename, classname or testname, not file"),
+                             (["--time-default=soon"], "--time-default must be a duration such as 10s: soon"),
+                             (["--command=x"], "unknown option or missing value"), (["a", "b"], "more than one file: b")):
+            code, out, err = split(*words)
+            assert (code, out) == (2, "") and err.startswith(f"Error: {error}\nusage: circleci tests split "), (words, err)
+        assert split("/no/such")[::2] == \
+            (1, "Error: cannot read the list of tests /no/such: No such file or directory\n")
+        for words in (["split", "--help"], ["run", "-h"], ["glob", "--help"], [], ["--help"], ["help"]):
+            code, out, err = circleci("tests", *words)
+            assert code == 0 and "tests" in out and err == "", (words, out, err)
+        assert circleci("tests", "glob", "--quiet", "*")[0] == 2 and circleci("tests", "glob")[0] == 2
+        assert circleci("tests", "glob", "--", "*.go", cwd=root)[1] == "a.go\nb.go\n"
+        check_run(root)
     subst = lambda text, **env: circleci("env", "subst", stdin=text.encode(), env=env)[1]
     assert subst("$A ${A} ${B:-d} ${E:-e}${E-e} ${A:+s} $$A $ 5$ ${#A}\n", A="1 2", E="") == "1 2 1 2 d e s $A $ 5$ 3\n"
     assert circleci("env", "subst", "hi $A", env={"A": "x"})[:2] == (0, "hi x\n")
     assert circleci("env", "subst", "hi ${A")[0] == 1
-    code, out, err = circleci("tests", "run")
-    assert code == 2 and "tests split" in err and 'unknown command "circleci tests run"' in err
+    code, out, err = circleci("tests", "walk")
+    assert code == 2 and "tests split" in err and 'unknown command "circleci tests walk"' in err
     env = dict(os.environ)
     env.pop("TENON_HALT_FILE", None)
     assert subprocess.run(RUN + [AGENT, "circleci", "step", "halt"], env=env, stderr=subprocess.DEVNULL).returncode == 1

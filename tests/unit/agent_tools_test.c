@@ -111,33 +111,108 @@ static void test_subst(void)
     CHECK_INT(tn_subst("${}", 3, &out, &err), -1);
 }
 
+static double weight_of(const char *timings, const char *cwd, const char *name, enum tn_timing_type type)
+{
+    struct tn_split_item item = {name, 0, 0, tn_split_key(name, cwd)};
+    struct tn_buf text = TN_BUF_INIT;
+    size_t known;
+
+    tn_buf_adds(&text, timings);
+    known = tn_split_timings(text.data, cwd, &type, &item, 1);
+    CHECK_INT(known, item.weight >= 0);
+    tn_buf_free(&text);
+    return item.weight;
+}
+
+/* The weight of "a.c" by its file, in thousandths. */
+static int thousandths(const char *timings)
+{
+    double weight = weight_of(timings, "", "a.c", TN_TIMING_FILE);
+
+    return (int)(weight * 1000 + (weight < 0 ? -0.5 : 0.5));
+}
+
+static void test_timings(void)
+{
+    static const char members[] = "\n{\"files\":[{\"tests\":[]},[]],\"tests\" : [ "
+                                  "{\"message\":null,\"x\":{\"a\":[1,\"]}\\\"\",true]},\"name\":\"t\",\"file\":\"a.c\""
+                                  ",\"run_time\":0.5 "
+                                  "},{\"run_time\":1e-3,\"file\":\"./"
+                                  "a.c\"}\n,{\"run_time\":2,\"file\":null},{\"file\":\"a.c\"}],\"exceptions\":[]}";
+
+    CHECK_INT(thousandths(members), 501);
+    CHECK_INT(thousandths("{\"tests\":[{\"file\":\"\\u0061\\u002ec\",\"run_time\":1.25E1}]}"), 12500);
+    CHECK_INT(thousandths("{\"tests\":[{\"file\":\"a.c\",\"run_time\":1},{\"file\":\"a.c\",\"run_time\":"), 1000);
+    CHECK(weight_of("{\"tests\":[{\"name\":\"\\u00e4 \\ud83d\\ude00 \\n\\\"\\\\\\/\",\"run_time\":1}]}", "",
+                    "\xc3\xa4 \xf0\x9f\x98\x80 \n\"\\/", TN_TIMING_TEST) > 0.9);
+    CHECK(weight_of("{\"tests\":[{\"file\":\"/p/x/a.c\",\"run_time\":1}]}", "/p", "./x/a.c", TN_TIMING_FILE) > 0.9);
+    CHECK(weight_of("{\"tests\":[{\"file\":\"x/a.c\",\"run_time\":1}]}", "/p", "/p/x/a.c", TN_TIMING_FILE) > 0.9);
+    CHECK(weight_of("{\"tests\":[{\"file\":\"x/a.c\",\"run_time\":1}]}", "/p", "/px/a.c", TN_TIMING_FILE) < 0);
+}
+
+static void test_bad_timings(void)
+{
+    static const char *const texts[] = {
+        "",
+        "{",
+        "[]",
+        "null",
+        "{\"tests\":",
+        "{\"tests\":[",
+        "{\"tests\":{}}",
+        "{\"tests\":[1,{\"file\":\"a.c\",\"run_time\":1}]}",
+        "{\"x\":\"",
+        "{\"x\":\"\\",
+        "{\"x\":\"\\u12",
+        "{\"x\":[[[[",
+        "{\"x\":]}",
+        "{\"tests\":[{\"file\":\"a.c\",\"run_time\":-1}]}",
+        "{\"tests\":[{\"file\":\"a.c\",\"run_time\":\"1\"}]}",
+        "{\"tests\":[{\"file\":\"a.c\",\"run_time\":1e12}]}",
+        "{\"tests\":[{\"file\":\"a.c\\u0000\",\"run_time\":1}]}",
+        "{\"tests\":[{\"file\" \"a.c\",\"run_time\":1}]}",
+    };
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        if (thousandths(texts[i]) != -1000)
+            CHECK_STR(texts[i], "without effect");
+}
+
 static void test_split(void)
 {
-    struct tn_split_item items[] = {{"a", 1, -1}, {"b", 9, -1}, {"c", 5, -1}, {"d", 5, -1}, {"e", 2, -1}};
-    char timings[] = "1.5\tx/a.c\tA\tone\n2\tx/b.c\tB\ttwo\nnonsense\n\n.5\tx/a.c\tA\tthree\n-1\tx/c.c\n";
+    struct tn_split_item items[] = {
+        {"a", 1, -1, "a"}, {"b", 9, -1, "b"}, {"c", 5, -1, "c"}, {"d", 5, -1, "d"}, {"e", 2, -1, "e"}};
+    char timings[] =
+        "{\"tests\":[{\"run_time\":1.5,\"file\":\"x/"
+        "a.c\",\"classname\":\"A\",\"name\":\"one\"},{\"run_time\":2,\"file\":"
+        "\"x/b.c\",\"classname\":\"B\",\"name\":\"two\"},{\"run_time\":0.5,\"file\":\"x/a.c\",\"classname\":\"A\"}]}";
     char again[sizeof(timings)];
-    struct tn_split_item files[] = {{"x/a.c", 0, 0}, {"x/b.c", 0, 0}, {"x/c.c", 0, 0}};
-    struct tn_split_item classes[] = {{"A", 0, 0}, {"B", 0, 0}};
+    struct tn_split_item files[] = {{"x/a.c", 0, 0, "x/a.c"}, {"x/b.c", 0, 0, "x/b.c"}, {"x/c.c", 0, 0, "x/c.c"}};
+    struct tn_split_item classes[] = {{"A", 0, 0, "A"}, {"B", 0, 0, "B"}};
     enum tn_timing_type type = TN_TIMING_AUTO;
     struct tn_words names = {NULL, 0, 0};
 
     memcpy(again, timings, sizeof(timings));
     tn_split_even(items, 5, 2); /* 9+2 and 5+5+1 */
     CHECK(items[1].task == 0 && items[2].task == 1 && items[3].task == 1 && items[4].task == 0 && items[0].task == 1);
-    CHECK_INT(tn_split_timings(timings, &type, files, 3), 2);
+    CHECK_INT(tn_split_timings(timings, "", &type, files, 3), 2);
     CHECK(type == TN_TIMING_FILE && files[0].weight > 1.99 && files[0].weight < 2.01 && files[2].weight < 0);
     type = TN_TIMING_AUTO;
-    CHECK_INT(tn_split_timings(again, &type, classes, 2), 2);
+    CHECK_INT(tn_split_timings(again, "", &type, classes, 2), 2);
     CHECK(type == TN_TIMING_CLASS && classes[1].weight > 1.99);
-    tn_split_names("a b\nc d\r\n\n e", &names);
+    tn_split_names("a b\nc d\r\n\n e", false, &names);
     CHECK_INT(names.count, 3);
     CHECK_STR(names.all[1], "c d");
     tn_words_free(&names);
-    tn_split_names(" a  b\tc\n", &names);
+    tn_split_names(" a  b\tc\n", false, &names);
     CHECK_INT(names.count, 3);
     tn_words_free(&names);
-    tn_split_names("", &names);
+    tn_split_names("", false, &names);
     CHECK_INT(names.count, 0);
+    tn_split_names("a b\n \nc\td \n", true, &names);
+    CHECK_INT(names.count, 4);
+    CHECK_STR(names.all[3], "d");
+    tn_words_free(&names);
 }
 
 static void test_seen(void)
@@ -183,6 +258,8 @@ int main(void)
     test_expand();
     test_subst();
     test_split();
+    test_timings();
+    test_bad_timings();
     test_seen();
     test_ring();
     return tn_check_result();
