@@ -28,6 +28,7 @@ struct tn_executor {
     TAILQ_HEAD(, tn_task) tasks;
     char *reason;   /* why nothing can be acquired; NULL: jobs can run */
     bool available; /* `reason` is known */
+    bool passes;    /* `reason` is one that passes by itself */
     bool listed;    /* `found` is complete */
     struct found *found;
     size_t found_count;
@@ -144,6 +145,8 @@ static void register_executor(struct tn_executor *executor)
     cJSON_AddStringToObject(body, "state", executor->reason == NULL ? "ready" : "unavailable");
     if (executor->reason != NULL)
         cJSON_AddStringToObject(body, "reason", executor->reason);
+    if (executor->reason != NULL && executor->passes)
+        cJSON_AddTrueToObject(body, "passes");
     list = cJSON_AddArrayToObject(body, "found");
     for (size_t i = 0; i < executor->found_count; i++) {
         cJSON *entry = cJSON_CreateObject();
@@ -159,10 +162,10 @@ static void register_executor(struct tn_executor *executor)
     free(text);
 }
 
-void tn_executor_available(struct tn_executor *executor, const char *reason)
+static void set_available(struct tn_executor *executor, const char *reason, bool passes)
 {
     char *copy = reason != NULL ? strdup(reason) : NULL;
-    bool same = executor->available && executor->found_count == 0 &&
+    bool same = executor->available && executor->found_count == 0 && executor->passes == passes &&
                 (reason == NULL ? executor->reason == NULL
                                 : executor->reason != NULL && strcmp(reason, executor->reason) == 0);
 
@@ -172,8 +175,19 @@ void tn_executor_available(struct tn_executor *executor, const char *reason)
     }
     free(executor->reason);
     executor->reason = copy;
+    executor->passes = passes;
     executor->available = true;
     register_executor(executor);
+}
+
+void tn_executor_available(struct tn_executor *executor, const char *reason)
+{
+    set_available(executor, reason, false);
+}
+
+void tn_executor_busy(struct tn_executor *executor, const char *reason)
+{
+    set_available(executor, reason, true);
 }
 
 void tn_executor_found(struct tn_executor *executor, uint64_t task, uint32_t attempt)

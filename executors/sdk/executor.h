@@ -87,6 +87,8 @@ void tn_executor_set_self(struct tn_executor *executor, void *self);
 void *tn_executor_self(struct tn_executor *executor);
 /* `reason` NULL: jobs can run. Else nothing can be acquired for now, and why. May change at any time. */
 void tn_executor_available(struct tn_executor *executor, const char *reason);
+/* The same with a reason that passes by itself (a full disk): jobs wait for it, even those that wait for no executor. */
+void tn_executor_busy(struct tn_executor *executor, const char *reason);
 void tn_executor_found(struct tn_executor *executor, uint64_t task, uint32_t attempt);
 void tn_executor_listed(struct tn_executor *executor);
 /* The task with this id and attempt, or NULL. */
