@@ -71,6 +71,15 @@ void tn_container_name(const struct tn_container_task *task, size_t index, char 
     snprintf(name, size, "%s", text.data);
 }
 
+static void add_program(cJSON *labels, const cJSON *program)
+{
+    char *text = cJSON_PrintUnformatted(program);
+
+    if (text != NULL)
+        cJSON_AddStringToObject(labels, TN_LABEL_PROGRAM, text);
+    cJSON_free(text);
+}
+
 /* What every container has in common; returns the body's HostConfig, which belongs to it. */
 static cJSON *add_common(cJSON *body, const struct tn_container_task *task, const struct tn_container_image *image,
                          const char *role)
@@ -91,9 +100,13 @@ static cJSON *add_common(cJSON *body, const struct tn_container_task *task, cons
         cJSON_AddItemToObject(body, "Env", cJSON_Duplicate(image->environment, true));
     labels = cJSON_AddObjectToObject(body, "Labels");
     cJSON_AddStringToObject(labels, TN_LABEL_INSTALLATION, task->installation);
+    if (task->owner != NULL)
+        cJSON_AddStringToObject(labels, TN_LABEL_OWNER, task->owner);
     cJSON_AddStringToObject(labels, TN_LABEL_TASK, task->task);
     cJSON_AddStringToObject(labels, TN_LABEL_ATTEMPT, attempt);
     cJSON_AddStringToObject(labels, TN_LABEL_ROLE, role);
+    if (task->program != NULL && strcmp(role, TN_ROLE_PRIMARY) == 0)
+        add_program(labels, task->program);
 
     config = cJSON_AddObjectToObject(body, "HostConfig");
     cJSON_AddBoolToObject(config, "Init", false);
@@ -150,6 +163,22 @@ static void add_agent(cJSON *body, const struct tn_container_task *task)
     add_text(cJSON_AddArrayToObject(healthcheck, "Test"), "NONE");
 }
 
+/* The engine mounts a tmpfs with noexec unless it is told otherwise. What lies there counts as the container's memory.
+ */
+static void add_memory_folders(cJSON *config, const struct tn_container_task *task)
+{
+    cJSON *folders = cJSON_AddObjectToObject(config, "Tmpfs");
+    double size = task->ramdisk > 0 ? task->ramdisk : (double)task->resource_class->memory_mib * 1048576 / 4;
+    char options[80];
+
+    snprintf(options, sizeof(options), "rw,exec,nosuid,nodev,mode=1777,size=%.0f", size);
+    cJSON_AddStringToObject(folders, TN_CONTAINER_RAMDISK, options);
+    if (!task->read_only)
+        return;
+    cJSON_AddBoolToObject(config, "ReadonlyRootfs", true);
+    cJSON_AddStringToObject(folders, "/tmp", "rw,exec,nosuid,nodev,mode=1777");
+}
+
 /* Each `name` once; services see them too, for they share the primary's /etc/hosts. */
 static void add_hosts(cJSON *config, const struct tn_container_image *images, size_t n_images)
 {
@@ -183,6 +212,7 @@ cJSON *tn_container_primary_new(const struct tn_container_task *task, const stru
         add_mount(mounts, task->agent_folder, TN_CONTAINER_BIN, true);
         add_mount(mounts, task->socket_folder, TN_CONTAINER_RUN, false);
     }
+    add_memory_folders(config, task);
     cJSON_AddStringToObject(config, "NetworkMode", task->host->bridge ? "bridge" : "none");
     add_hosts(config, images, n_images);
     /* The steps' output goes through the agent's socket; a log of the engine's would only double it on disk. */
@@ -240,6 +270,18 @@ cJSON *tn_container_kept_argv(const struct tn_container_image *image, const cJSO
     else if (image->entrypoint == NULL)
         append(argv, cJSON_GetObjectItemCaseSensitive(config, "Cmd"));
     if (cJSON_GetArraySize(argv) > 0)
+        return argv;
+    cJSON_Delete(argv);
+    return NULL;
+}
+
+cJSON *tn_container_kept_parse(const cJSON *inspected)
+{
+    const cJSON *config = cJSON_GetObjectItemCaseSensitive(inspected, "Config");
+    const char *text = text_of(cJSON_GetObjectItemCaseSensitive(config, "Labels"), TN_LABEL_PROGRAM);
+    cJSON *argv = cJSON_Parse(text);
+
+    if (cJSON_IsArray(argv))
         return argv;
     cJSON_Delete(argv);
     return NULL;

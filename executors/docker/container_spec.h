@@ -21,13 +21,16 @@
 
 #define TN_CONTAINER_BIN "/.tenon/bin"
 #define TN_CONTAINER_RUN "/.tenon/run"
+#define TN_CONTAINER_RAMDISK "/mnt/ramdisk" /* of the primary: memory that looks like a folder, as CircleCI's */
 #define TN_CONTAINER_AGENT TN_CONTAINER_BIN "/tenon-agent"
 #define TN_CONTAINER_SOCKET TN_CONTAINER_RUN "/agent.sock"
 
 #define TN_LABEL_INSTALLATION "com.tenon.installation"
+#define TN_LABEL_OWNER "com.tenon.owner" /* of a private installation: owner.h */
 #define TN_LABEL_TASK "com.tenon.task"
 #define TN_LABEL_ATTEMPT "com.tenon.attempt"
-#define TN_LABEL_ROLE "com.tenon.role" /* TN_ROLE_PRIMARY or TN_ROLE_SERVICE */
+#define TN_LABEL_PROGRAM "com.tenon.program" /* of a primary that keeps its program: its words, in JSON */
+#define TN_LABEL_ROLE "com.tenon.role"       /* TN_ROLE_PRIMARY or TN_ROLE_SERVICE */
 #define TN_ROLE_PRIMARY "primary"
 #define TN_ROLE_SERVICE "service"
 
@@ -60,6 +63,7 @@ int tn_container_host_parse(const cJSON *info, const cJSON *networks, struct tn_
 /* One attempt of a task; everything is borrowed. */
 struct tn_container_task {
     const char *installation;
+    const char *owner; /* the label's text, or NULL: none */
     const char *task;
     unsigned attempt;
     const struct tn_container_class *resource_class;
@@ -67,7 +71,10 @@ struct tn_container_task {
     const char *agent_folder; /* on the engine's host: holds tenon-agent. NULL: the engine does not see our folders, so
                                * the agent is unpacked into the container and serves over stdin and stdout (attach) */
     const char
-        *socket_folder; /* on the engine's host: mode 0777 within a folder of the executor's with 0700; or NULL */
+        *socket_folder;   /* on the engine's host: mode 0777 within a folder of the executor's with 0700; or NULL */
+    const cJSON *program; /* what the agent starts beside the steps (tn_container_kept_argv), or NULL */
+    double ramdisk;       /* bytes of TN_CONTAINER_RAMDISK; 0: a quarter of the memory */
+    bool read_only;       /* the primary's root file system; /tmp can be written to */
     const char *const *agent_args; /* more arguments of "tenon-agent serve", NULL at the end; or NULL */
 };
 
@@ -87,6 +94,9 @@ cJSON *tn_container_service_new(const struct tn_container_task *task, const stru
  * primary, or its image has the label com.circleci.preserve-entrypoint=true. `inspected` is the answer to image
  * inspect. An array of strings that the caller deletes, or NULL: nothing to start. */
 cJSON *tn_container_kept_argv(const struct tn_container_image *image, const cJSON *inspected) TN_MUST_CHECK;
+
+/* The same of a primary container that was made before: an array of strings that the caller deletes, or NULL. */
+cJSON *tn_container_kept_parse(const cJSON *inspected) TN_MUST_CHECK;
 
 /* What a container that was inspected is doing. */
 struct tn_container_state {

@@ -131,6 +131,14 @@ static void on_http_done(const struct tn_http_result *result, void *arg)
 
 /* ---- the answer's bytes ---- */
 
+void tn_engine__pass_entry(enum tn_docker_stream stream, uint32_t length, void *arg)
+{
+    struct tn_engine_call *call = arg;
+
+    if (!call->cancelled)
+        call->on_entry(stream, length, call->then.arg);
+}
+
 static int decode(struct tn_engine_call *call, int status, const char *bytes, size_t len)
 {
     if (call->kind == ANSWER_LINES && status == 200)
@@ -265,6 +273,7 @@ static void begin_call(struct tn_engine_call *call)
         .body = call->content_type != NULL ? call->body.data : NULL,
         .body_len = call->body.len,
         .deadline_ms = call->then.deadline_ms,
+        .anew = call->anew,
         .on_bytes = on_http_bytes,
         .on_done = on_http_done,
         .arg = call,
@@ -345,11 +354,6 @@ void tn_engine_free(struct tn_engine *engine)
 const char *tn_engine_address(const struct tn_engine *engine)
 {
     return engine->address;
-}
-
-bool tn_engine_listens(const struct tn_engine *engine)
-{
-    return tn_http_listens(engine->http);
 }
 
 bool tn_engine_is_podman(const struct tn_engine *engine)

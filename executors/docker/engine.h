@@ -63,8 +63,6 @@ void tn_engine_free(struct tn_engine *engine);
 /* "unix:///var/run/docker.sock". */
 const char *tn_engine_address(const struct tn_engine *engine);
 
-/* True while the engine accepts connections; one that shuts down closes its socket first. Of TCP it is believed. */
-bool tn_engine_listens(const struct tn_engine *engine);
 /* Podman answers, behind the same API; known after the first answer. */
 bool tn_engine_is_podman(const struct tn_engine *engine);
 
@@ -76,6 +74,8 @@ void tn_engine_pause(struct tn_engine_call *call, bool paused);
 
 /* GET /_ping, /version and /info. */
 struct tn_engine_call *tn_engine_ping(struct tn_engine *engine, struct tn_engine_then then);
+/* The same by a new connection: does the engine still take any? */
+struct tn_engine_call *tn_engine_ping_anew(struct tn_engine *engine, struct tn_engine_then then);
 struct tn_engine_call *tn_engine_version(struct tn_engine *engine, struct tn_engine_then then);
 struct tn_engine_call *tn_engine_info(struct tn_engine *engine, struct tn_engine_then then);
 
@@ -97,6 +97,10 @@ struct tn_engine_call *tn_engine_image_pull(struct tn_engine *engine, const stru
 struct tn_engine_call *tn_engine_image_import(struct tn_engine *engine, const struct tn_image_ref *image,
                                               const void *tar, size_t len, struct tn_engine_then then);
 
+/* The same two by the engine's id of the image ("sha256:…"). One with several names, or in use, is TN_ERR_CONFLICT. */
+struct tn_engine_call *tn_engine_image_inspect_id(struct tn_engine *engine, const char *id, struct tn_engine_then then);
+struct tn_engine_call *tn_engine_image_remove_id(struct tn_engine *engine, const char *id, struct tn_engine_then then);
+
 /* DELETE /images/NAME. */
 struct tn_engine_call *tn_engine_image_remove(struct tn_engine *engine, const struct tn_image_ref *image,
                                               struct tn_engine_then then);
@@ -105,6 +109,18 @@ struct tn_engine_call *tn_engine_image_remove(struct tn_engine *engine, const st
  * A name in use is TN_ERR_CONFLICT. */
 struct tn_engine_call *tn_engine_create(struct tn_engine *engine, const char *name, const cJSON *body,
                                         struct tn_engine_then then);
+
+/* PUT /containers/ID/archive?path=/: unpacks `tar`, which is copied, into the container's file system. Also before it
+ * was started. */
+struct tn_engine_call *tn_engine_put_archive(struct tn_engine *engine, const char *id, const void *tar, size_t len,
+                                             struct tn_engine_then then);
+
+/* Does the engine see the folder `path` of this host? One request that makes nothing, whatever the answer: Docker
+ * checks the sources of mounts before it misses the image "tenon.invalid/none"; Podman tells a folder without devices
+ * from none. tn_engine_folder_seen() reads the answer. */
+struct tn_engine_call *tn_engine_ask_folder(struct tn_engine *engine, const char *path, struct tn_engine_then then);
+/* 1 it does, 0 it does not, -1 the answer says neither. */
+int tn_engine_folder_seen(int status, const struct tn_err *err);
 
 /* The container is named by its id or name from here on. Starting what runs and stopping what stands is no error. */
 struct tn_engine_call *tn_engine_start(struct tn_engine *engine, const char *id, struct tn_engine_then then);
@@ -132,10 +148,13 @@ struct tn_engine_call *tn_engine_list(struct tn_engine *engine, const char *cons
 
 /* What a container without a terminal wrote. */
 struct tn_engine_logs {
-    bool follow;               /* go on until the container ends */
-    unsigned tail;             /* the last so many lines; 0 for all */
-    uint64_t max_bytes;        /* more than that ends the request with TN_ERR_LIMIT; 0 for no bound */
-    tn_docker_bytes *on_bytes; /* gets then.arg; returning -1 ends the request, as a success */
+    bool follow;        /* go on until the container ends */
+    unsigned tail;      /* the last so many lines; 0 for all */
+    uint64_t max_bytes; /* more than that ends the request with TN_ERR_LIMIT; 0 for no bound */
+    const char *since;  /* only what was written at this time or later: "SECONDS.NANOSECONDS"; NULL: all. Copied */
+    bool times;         /* each entry begins with the time of its writing and a blank */
+    tn_docker_bytes *on_bytes;    /* gets then.arg; returning -1 ends the request, as a success */
+    tn_docker_on_frame *on_entry; /* before each entry's bytes; gets then.arg; may be NULL */
 };
 
 /* The container's log driver must be one that can be read. */

@@ -19,6 +19,7 @@ struct tn_engine_call {
     struct tn_http_call *http; /* NULL while it waits for the API version */
     unsigned round;            /* of agreeing on the version, whose end it waits for */
     bool unversioned;
+    bool anew;   /* not over a connection that is kept */
     bool libpod; /* a request of Podman's own API */
     bool paused;
     bool decoding;     /* within a decoder, which may call the user */
@@ -38,6 +39,7 @@ struct tn_engine_call {
     struct tn_docker_demux demux;
     tn_docker_on_progress *on_progress;
     tn_docker_bytes *on_bytes;
+    tn_docker_on_frame *on_entry;
     uint64_t max_bytes;
     uint64_t n_bytes;
     struct tn_err err; /* of the decoder */
@@ -57,5 +59,7 @@ struct tn_engine {
 struct tn_engine_call *tn_engine__new_call(struct tn_engine *engine, const char *method, struct tn_engine_then then);
 /* Sends a request, or lets it wait until the API version is known. Returns it for the caller's return. */
 struct tn_engine_call *tn_engine__submit(struct tn_engine_call *call);
+/* A frame begins: told to the request's owner. */
+void tn_engine__pass_entry(enum tn_docker_stream stream, uint32_t length, void *arg);
 
 #endif

@@ -58,6 +58,15 @@ struct tn_engine_call *tn_engine_ping(struct tn_engine *engine, struct tn_engine
     return get(engine, "/_ping", true, then);
 }
 
+struct tn_engine_call *tn_engine_ping_anew(struct tn_engine *engine, struct tn_engine_then then)
+{
+    struct tn_engine_call *call = tn_engine__new_call(engine, "GET", then);
+
+    tn_buf_adds(&call->path, "/_ping");
+    call->unversioned = call->anew = true;
+    return tn_engine__submit(call);
+}
+
 struct tn_engine_call *tn_engine_version(struct tn_engine *engine, struct tn_engine_then then)
 {
     return get(engine, "/version", true, then);
@@ -85,6 +94,16 @@ struct tn_engine_call *tn_engine_image_remove(struct tn_engine *engine, const st
                                               struct tn_engine_then then)
 {
     return tn_engine__submit(new_for_image(engine, "DELETE", image, "", then));
+}
+
+struct tn_engine_call *tn_engine_image_inspect_id(struct tn_engine *engine, const char *id, struct tn_engine_then then)
+{
+    return tn_engine__submit(new_named(engine, "GET", "/images/", id, "/json", then));
+}
+
+struct tn_engine_call *tn_engine_image_remove_id(struct tn_engine *engine, const char *id, struct tn_engine_then then)
+{
+    return tn_engine__submit(new_named(engine, "DELETE", "/images/", id, "", then));
 }
 
 struct tn_engine_call *tn_engine_image_pull(struct tn_engine *engine, const struct tn_image_ref *image,
@@ -124,18 +143,75 @@ struct tn_engine_call *tn_engine_image_import(struct tn_engine *engine, const st
 
 /* ---- containers ---- */
 
+static void set_body(struct tn_engine_call *call, const cJSON *body)
+{
+    char *json = cJSON_PrintUnformatted(body);
+
+    if (json == NULL)
+        tn_fatal(3, "out of memory: a request to the Docker Engine");
+    tn_buf_adds(&call->body, json);
+    cJSON_free(json);
+    call->content_type = "application/json";
+}
+
 struct tn_engine_call *tn_engine_create(struct tn_engine *engine, const char *name, const cJSON *body,
                                         struct tn_engine_then then)
 {
     struct tn_engine_call *call = new_named(engine, "POST", "/containers/create?name=", name, "", then);
-    char *json = cJSON_PrintUnformatted(body);
 
-    if (json == NULL)
-        tn_fatal(3, "out of memory: the request to create container %s", name);
-    tn_buf_adds(&call->body, json);
-    cJSON_free(json);
-    call->content_type = "application/json";
+    set_body(call, body);
     return tn_engine__submit(call);
+}
+
+struct tn_engine_call *tn_engine_put_archive(struct tn_engine *engine, const char *id, const void *tar, size_t len,
+                                             struct tn_engine_then then)
+{
+    struct tn_engine_call *call = new_named(engine, "PUT", "/containers/", id, "/archive?path=/", then);
+
+    call->content_type = "application/x-tar";
+    tn_buf_add(&call->body, tar, len);
+    return tn_engine__submit(call);
+}
+
+/* ---- does the engine see a folder of this host? ---- */
+
+struct tn_engine_call *tn_engine_ask_folder(struct tn_engine *engine, const char *path, struct tn_engine_then then)
+{
+    struct tn_engine_call *call = tn_engine__new_call(engine, "POST", then);
+    cJSON *body = cJSON_CreateObject();
+    cJSON *item = cJSON_CreateObject();
+
+    call->libpod = engine->podman;
+    if (engine->podman) {
+        tn_buf_adds(&call->path, "/containers/create");
+        cJSON_AddStringToObject(body, "rootfs", "/");
+        cJSON_AddItemToArray(cJSON_AddArrayToObject(body, "command"), cJSON_CreateString("none"));
+        cJSON_AddStringToObject(item, "path", path);
+        cJSON_AddItemToArray(cJSON_AddArrayToObject(body, "devices"), item);
+    } else {
+        tn_buf_adds(&call->path, "/containers/create?name=tenon-probe");
+        cJSON_AddStringToObject(body, "Image", "tenon.invalid/none:none");
+        cJSON_AddStringToObject(item, "Type", "bind");
+        cJSON_AddStringToObject(item, "Source", path);
+        cJSON_AddStringToObject(item, "Target", "/probe");
+        cJSON_AddItemToArray(cJSON_AddArrayToObject(cJSON_AddObjectToObject(body, "HostConfig"), "Mounts"), item);
+    }
+    set_body(call, body);
+    cJSON_Delete(body);
+    return tn_engine__submit(call);
+}
+
+int tn_engine_folder_seen(int status, const struct tn_err *err)
+{
+    if (err == NULL || status == 0)
+        return -1;
+    if (strstr(err->text, "o such image") != NULL || strstr(err->text, "no devices found in") != NULL)
+        return 1;
+    if (strstr(err->text, "bind source path does not exist") != NULL ||
+        strstr(err->text, "o such file or directory") != NULL || strstr(err->text, "doesn't exist") != NULL ||
+        strstr(err->text, "ermission denied") != NULL)
+        return 0;
+    return -1;
 }
 
 struct tn_engine_call *tn_engine_start(struct tn_engine *engine, const char *id, struct tn_engine_then then)
@@ -208,6 +284,13 @@ struct tn_engine_call *tn_engine_logs(struct tn_engine *engine, const char *id, 
         tn_buf_adds(&call->path, "&follow=1");
     if (logs->tail != 0)
         tn_buf_addf(&call->path, "&tail=%u", logs->tail);
+    if (logs->since != NULL)
+        tn_buf_addf(&call->path, "&since=%s", logs->since);
+    if (logs->times)
+        tn_buf_adds(&call->path, "&timestamps=1");
+    call->on_entry = logs->on_entry;
+    if (logs->on_entry != NULL)
+        call->demux.on_frame = tn_engine__pass_entry;
     call->kind = ANSWER_FRAMES;
     call->on_bytes = logs->on_bytes;
     call->max_bytes = logs->max_bytes;

@@ -5,6 +5,7 @@
 #include "core/lib/json.h"
 #include "core/lib/log.h"
 #include "executors/docker/folders.h"
+#include "executors/docker/start_error.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@ enum {
     CREATE_MS = 120000,
     START_MS = 120000,
     IMAGES_MAX = 64,
+    REMOTE_PATIENCE_MS = 5 * 60 * 1000, /* a network may be away for a while, and its jobs go on */
 };
 
 uint64_t tn_docker_now_ms(void)
@@ -59,6 +61,7 @@ bool tn_docker_env_halt(struct tn_docker_env *env)
 {
     for (size_t i = 0; env->watches != NULL && i < env->n_images; i++)
         tn_docker__watch_end(&env->watches[i]);
+    tn_docker__services_halt(env);
     if (env->pull != NULL)
         tn_docker_pull_cancel(env->pull);
     env->pull = NULL;
@@ -77,8 +80,13 @@ void tn_docker_env_free(struct tn_docker_env *env)
     (void)tn_docker_env_halt(env);
     if (env->timer != NULL)
         event_free(env->timer);
+    if (env->drain_timer != NULL)
+        event_free(env->drain_timer);
+    tn_docker__services_free(env);
     for (size_t i = 0; i < env->n_images; i++)
         tn_container_image_free(&env->images[i]);
+    tn_attach_free(env->attach);
+    cJSON_Delete(env->program);
     free(env->images);
     free(env->watches);
     free(env->socket_folder);
@@ -150,10 +158,16 @@ static void fail_request(struct tn_docker_env *env, int status, const struct tn_
 {
     struct tn_docker *docker = env->docker;
     bool gone = status == 0 && err->code == TN_ERR_UNAVAILABLE;
+    char image[TN_IMAGE_REF_TEXT_MAX + 1];
     char reason[sizeof(err->text)];
+    char words[600];
 
     snprintf(reason, sizeof(reason), "%s", err->text);
-    tn_docker__fail(env, !is_the_jobs_fault(err), "docker entry %zu: %s", env->index + 1, err->text);
+    tn_docker__image_name(env, env->index, image, sizeof(image));
+    if (tn_start_error_text(err->text, image, words, sizeof(words)))
+        tn_docker__fail(env, false, "docker entry %zu: %s", env->index + 1, words);
+    else
+        tn_docker__fail(env, !is_the_jobs_fault(err), "docker entry %zu: %s", env->index + 1, reason);
     if (gone)
         tn_docker_engine_gone(docker, reason);
 }
@@ -175,17 +189,37 @@ static struct tn_docker_env *answered(void *arg)
     return env->phase == TN_DOCKER_ACQUIRING ? env : NULL;
 }
 
+/* The words of the program that the primary keeps, NULL at the end; NULL if it keeps none. The words are borrowed. */
+static const char **program_words(const struct tn_docker_env *env)
+{
+    const char **words =
+        env->program != NULL ? calloc((size_t)cJSON_GetArraySize(env->program) + 1, sizeof(*words)) : NULL;
+    const cJSON *word;
+    size_t count = 0;
+
+    cJSON_ArrayForEach (word, env->program)
+        if (words != NULL && cJSON_IsString(word))
+            words[count++] = word->valuestring;
+    return words;
+}
+
 static void ready(struct tn_docker_env *env)
 {
     auto_free char *socket = tn_fs_path("%s/agent.sock", env->socket_folder);
-    const struct tn_environment environment = {.agent_socket = socket,
-                                               .bin = TN_CONTAINER_BIN,
-                                               .scratch = TN_CONTAINER_RUN,
-                                               .home = NULL,
-                                               .root = "",
-                                               .node = env->docker->node};
+    auto_free const char **program = program_words(env);
+    char name[512];
+    struct tn_environment environment = {.agent_socket = env->remote ? NULL : socket,
+                                         .patience_ms = env->remote ? REMOTE_PATIENCE_MS : 0,
+                                         .bin = TN_CONTAINER_BIN,
+                                         .scratch = TN_CONTAINER_RUN,
+                                         .home = NULL,
+                                         .root = "",
+                                         .node = env->docker->node};
     struct tn_task *task = task_of(env);
 
+    tn_docker__log_name(env, 0, name, sizeof(name));
+    environment.program = program;
+    environment.program_name = name;
     env->phase = TN_DOCKER_READY;
     if (task != NULL)
         tn_task_acquired(task, &environment);
@@ -211,6 +245,8 @@ static void on_started(int status, const cJSON *json, const struct tn_err *err, 
         return;
     }
     tn_docker__watch(env, env->index);
+    if (env->index > 0)
+        tn_docker__service_begin(env, env->index);
     container_done(env);
 }
 
@@ -221,6 +257,27 @@ static void start_container(struct tn_docker_env *env)
     tn_docker__container_name(env, env->index, name, sizeof(name));
     env->call_kept = true;
     env->call = tn_engine_start(env->docker->engine, name, TN_ENGINE_THEN(START_MS, on_started, env));
+}
+
+static void on_uploaded(int status, const cJSON *json, const struct tn_err *err, void *arg)
+{
+    struct tn_docker_env *env = answered(arg);
+
+    if (env == NULL)
+        return;
+    if (err != NULL)
+        fail_request(env, status, err);
+    else
+        start_container(env);
+}
+
+/* What was created becomes complete, and runs. */
+static void finish_container(struct tn_docker_env *env)
+{
+    if (env->index == 0 && env->remote)
+        tn_docker__upload(env, on_uploaded);
+    else
+        start_container(env);
 }
 
 static void on_created(int status, const cJSON *json, const struct tn_err *err, void *arg)
@@ -241,7 +298,7 @@ static void on_created(int status, const cJSON *json, const struct tn_err *err, 
     cJSON_ArrayForEach (warning, cJSON_GetObjectItemCaseSensitive(json, "Warnings"))
         if (cJSON_IsString(warning))
             tn_debug("task %s.%u: the engine warns: %s", env->task_text, env->attempt, warning->valuestring);
-    start_container(env);
+    finish_container(env);
 }
 
 static void create_container(struct tn_docker_env *env)
@@ -249,13 +306,18 @@ static void create_container(struct tn_docker_env *env)
     /* The agent runs as the image's user, we as another; the folder around it keeps everybody else out. */
     static const char *const agent_args[] = {"--mode", "0777", NULL};
     const struct tn_docker *docker = env->docker;
+    char owner[TN_OWNER_TEXT_MAX];
     const struct tn_container_task task = {.installation = tn_executor_service(docker->executor)->installation,
+                                           .owner = tn_docker_cleanup_owner(&docker->cleanup, owner),
                                            .task = env->task_text,
                                            .attempt = env->attempt,
                                            .resource_class = &env->resource_class,
                                            .host = &docker->host,
-                                           .agent_folder = docker->bin,
-                                           .socket_folder = env->socket_folder,
+                                           .agent_folder = env->remote ? NULL : docker->bin,
+                                           .socket_folder = env->remote ? NULL : env->socket_folder,
+                                           .program = env->program,
+                                           .ramdisk = tn_docker_ramdisk(docker),
+                                           .read_only = tn_docker_read_only(docker),
                                            .agent_args = agent_args};
     char name[TN_CONTAINER_NAME_MAX + 1];
     char primary[TN_CONTAINER_NAME_MAX + 1];
@@ -282,7 +344,6 @@ static void say_pull(const char *text, void *arg)
 static void on_pulled(const struct tn_docker_pulled *pulled, void *arg)
 {
     struct tn_docker_env *env = arg;
-    auto_json cJSON *kept = NULL;
     char reason[1200];
 
     env->pull = NULL;
@@ -294,14 +355,9 @@ static void on_pulled(const struct tn_docker_pulled *pulled, void *arg)
         return;
     }
     env->images[env->index].ref = *pulled->ref; /* what the engine knows it by */
-    kept = env->index == 0 ? tn_container_kept_argv(&env->images[0], pulled->image) : NULL;
-    if (kept != NULL) {
-        tn_docker__fail(
-            env, false,
-            "docker entry 1: the entrypoint of the primary image is not run by this version of Tenon; remove "
-            "\"entrypoint\" and \"command\" (or use an image without the label com.circleci.preserve-entrypoint), and "
-            "start the program in a background step");
-        return;
+    if (env->index == 0) {
+        cJSON_Delete(env->program);
+        env->program = tn_container_kept_argv(&env->images[0], pulled->image);
     }
     create_container(env);
 }
@@ -318,21 +374,29 @@ static void make_image_present(struct tn_docker_env *env)
 
 /* ---- what is there already ---- */
 
-static void take_existing(struct tn_docker_env *env, const struct tn_container_state *state)
+static void take_existing(struct tn_docker_env *env, const struct tn_container_state *state, const cJSON *inspected)
 {
     char why[500];
 
+    if (env->index == 0) {
+        cJSON_Delete(env->program);
+        env->program = tn_container_kept_parse(inspected);
+        env->remote = state->attached; /* as it was made, whatever would be done today */
+    }
     if (state->running) {
         tn_docker__watch(env, env->index);
+        if (env->index > 0)
+            tn_docker__service_begin(env, env->index);
         container_done(env);
     } else if (strcmp(state->status, "created") == 0) {
-        start_container(env);
+        finish_container(env);
     } else if (env->index == 0) {
         tn_docker__describe_end(env, state, why, sizeof(why));
         tn_docker__fail(env, true, "the primary container ended while no executor watched it: %s", why);
     } else {
         tn_docker__describe_end(env, state, why, sizeof(why));
-        tn_docker__container_ended(env, env->index, why);
+        tn_docker__service_begin(env, env->index);
+        tn_docker__container_ended(env, env->index, state, why);
         container_done(env);
     }
 }
@@ -352,7 +416,7 @@ static void on_inspected(int status, const cJSON *json, const struct tn_err *err
     else if (tn_container_state_parse(json, &state, &wrong) != 0)
         fail_request(env, status, &wrong);
     else
-        take_existing(env, &state);
+        take_existing(env, &state, json);
 }
 
 static void begin_container(struct tn_docker_env *env)
@@ -410,6 +474,9 @@ static int prepare(struct tn_docker_env *env, const cJSON *lease, struct tn_err 
     read_limits(env, lease);
     if (read_images(env, tn_json_get(tn_json_get(lease, "definition"), "docker"), err) != 0)
         return -1;
+    env->remote = env->docker->remote;
+    if (env->remote)
+        return 0;
     if (strlen(env->socket_folder) > room)
         return tn_err_set(
             err, TN_ERR_CONFIG,
@@ -417,6 +484,19 @@ static int prepare(struct tn_docker_env *env, const cJSON *lease, struct tn_err 
             "use a shorter run folder (XDG_RUNTIME_DIR, TMPDIR)",
             env->socket_folder, room);
     return tn_docker_sockets_make(env->docker->sockets, env->task, env->attempt, err);
+}
+
+struct tn_docker_env *tn_docker_env_of_lease(struct tn_docker *docker, struct tn_task *task)
+{
+    struct tn_docker_env *env = tn_docker_env_new(docker, tn_task_id(task), tn_task_attempt(task));
+    const cJSON *lease = tn_task_lease(task);
+    struct tn_err err = TN_ERR_INIT;
+
+    read_limits(env, lease);
+    if (read_images(env, tn_json_get(tn_json_get(lease, "definition"), "docker"), &err) == 0)
+        return env;
+    tn_docker_env_free(env);
+    return NULL;
 }
 
 void tn_docker_acquire(struct tn_executor *executor, struct tn_task *task)

@@ -24,6 +24,7 @@ struct tn_http_call {
     struct tn_buf url;  /* owned */
     struct tn_buf body; /* owned */
     bool has_body;
+    bool anew;
     unsigned deadline_ms;
     tn_http_on_bytes *on_bytes;
     tn_http_on_done *on_done;
@@ -68,11 +69,6 @@ static int connect_errno(const char *unix_path)
         sys = errno;
     close(fd);
     return sys != 0 ? sys : ECONNREFUSED;
-}
-
-bool tn_http_listens(const struct tn_http *http)
-{
-    return http->unix_path[0] == '\0' || connect_errno(http->unix_path) == 0;
 }
 
 static enum tn_http_end end_of(CURLcode code, bool connected)
@@ -223,6 +219,7 @@ static CURLcode set_options(struct tn_http_call *call)
         SET(CURLOPT_POSTFIELDS, call->body.data);
         SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len);
     }
+    SET(CURLOPT_FRESH_CONNECT, call->anew ? 1L : 0L);
     SET(CURLOPT_TIMEOUT_MS, (long)call->deadline_ms);
     SET(CURLOPT_WRITEFUNCTION, on_write);
     SET(CURLOPT_WRITEDATA, call);
@@ -427,6 +424,7 @@ struct tn_http_call *tn_http_start(struct tn_http *http, const struct tn_http_re
     call->http = http;
     call->method = request->method;
     call->has_body = request->body != NULL;
+    call->anew = request->anew;
     call->deadline_ms = request->deadline_ms;
     call->on_bytes = request->on_bytes;
     call->on_done = request->on_done;

@@ -47,6 +47,7 @@ struct tn_http_request {
     const char *const *more;  /* still more headers, NULL at the end; or NULL */
     const void *body;         /* NULL for none */
     size_t body_len;
+    bool anew;            /* not over a connection that is kept */
     unsigned deadline_ms; /* from start to the last byte; 0 for none */
     tn_http_on_bytes *on_bytes;
     tn_http_on_done *on_done;
@@ -62,9 +63,6 @@ struct tn_http *tn_http_new(struct event_base *base, const struct tn_engine_addr
 
 /* Ends all requests without a callback and closes all connections. NULL is allowed. Not from within a callback. */
 void tn_http_free(struct tn_http *http);
-
-/* True if somebody accepts a connection at a unix socket right now; not for TCP (then true). Does not block. */
-bool tn_http_listens(const struct tn_http *http);
 
 /* Starts a request. Never fails here: whatever goes wrong comes to on_done. */
 struct tn_http_call *tn_http_start(struct tn_http *http, const struct tn_http_request *request);

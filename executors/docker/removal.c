@@ -12,6 +12,7 @@ enum {
     ASK_MS = 10000,
     REMOVE_MS = 20000,
     AGAIN_S = 1,
+    LATER_S = 5,
     GIVE_UP_MS = 12000, /* less than the SDK gives an executor that stops */
 };
 
@@ -23,6 +24,8 @@ static void done(struct tn_docker_env *env)
     struct tn_task *task = tn_executor_task(docker->executor, env->task, env->attempt);
     struct tn_err err = TN_ERR_INIT;
 
+    if (env->abandoned)
+        tn_info("task %s.%u: what was left of it is removed", env->task_text, env->attempt);
     if (tn_docker_sockets_remove(docker->sockets, env->task, env->attempt, &err) != 0)
         tn_warn("task %s.%u: %s", env->task_text, env->attempt, err.text);
     tn_docker_env_free(env);
@@ -35,15 +38,27 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
     list_containers(arg);
 }
 
+/* The job's result does not wait any longer for an engine that may be gone for good. */
+static void abandon(struct tn_docker_env *env)
+{
+    struct tn_task *task = tn_executor_task(env->docker->executor, env->task, env->attempt);
+
+    env->abandoned = true;
+    if (task != NULL)
+        tn_task_released(task);
+}
+
 static void try_again(struct tn_docker_env *env)
 {
-    struct timeval later = {AGAIN_S, 0};
+    struct timeval later = {env->abandoned ? LATER_S : AGAIN_S, 0};
 
-    if (tn_docker_now_ms() - env->removal_began_ms >= GIVE_UP_MS) {
-        tn_warn("task %s.%u: its containers could not be removed: %s; the next start of this executor tries again",
-                env->task_text, env->attempt, env->removal_error);
-        done(env);
-        return;
+    if (!env->abandoned && tn_docker_now_ms() - env->removal_began_ms >= GIVE_UP_MS) {
+        tn_warn(
+            "task %s.%u: its containers could not be removed yet: %s; they are removed when the engine answers, or at "
+            "the next start of this executor",
+            env->task_text, env->attempt, env->removal_error);
+        abandon(env);
+        later.tv_sec = LATER_S;
     }
     if (env->timer == NULL)
         env->timer = evtimer_new(tn_executor_service(env->docker->executor)->base, on_again, env);

@@ -7,6 +7,7 @@
 #include "executors/docker/service_log.h"
 #include "executors/docker/start_error.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@ enum {
     DRAIN_MS = 10000,
     TAIL_BYTES = 4096, /* of its last output, to be said when it ends early */
     TAIL_LINES = 10,
+    STATUS_KILLED = 137, /* 128 + SIGKILL, as the engine says it */
 };
 
 struct tn_docker_service {
@@ -29,9 +31,10 @@ struct tn_docker_service {
     struct tn_buf tail; /* owned */
     bool broken;        /* of its output: what came is none */
     bool paused;
-    bool read;  /* its output, to the end */
-    bool ended; /* the container; `end` says how */
-    bool with_the_job;
+    bool read;         /* its output, to the end */
+    bool ended;        /* the container; `end` says how */
+    bool killed;       /* by us, as far as the engine says */
+    bool with_the_job; /* that, and nothing else ended it */
     struct tn_companion_end end;
     char why[500];
 };
@@ -87,8 +90,10 @@ static void finish(struct tn_docker_service *service)
         char words[500];
 
         if (service->end.exit > 0 && service->tail.data != NULL &&
-            tn_start_error_of_output(service->tail.data, service->tail.len, words, sizeof(words)))
+            tn_start_error_of_output(service->tail.data, service->tail.len, words, sizeof(words))) {
             memcpy(service->why, words, sizeof(service->why));
+            service->end.exit = -1; /* of what runc put in its place */
+        }
         tn_docker__image_name(env, service->index, image, sizeof(image));
         tn_docker__say(env, "Service container %zu (%s) ended: %s", service->index + 1, image, service->why);
         say_tail(service);
@@ -108,8 +113,9 @@ void tn_docker__service_ended(struct tn_docker_env *env, size_t index, const str
     service->ended = true;
     service->end = (struct tn_companion_end){.failed = true, .exit = -1, .reason = service->why};
     if (state != NULL && state->error[0] == '\0') {
-        service->end.exit = state->exit_code;
-        service->end.failed = state->exit_code != 0;
+        service->end.failed = state->exit_code != 0 || state->oom_killed;
+        service->end.signal = state->exit_code == STATUS_KILLED ? SIGKILL : 0;
+        service->end.exit = state->exit_code == STATUS_KILLED ? -1 : state->exit_code;
     }
     if (service->logs == NULL && !service->read)
         read_output(service);
@@ -316,6 +322,11 @@ static void on_asked(int status, const cJSON *json, const struct tn_err *err, vo
                                                                               : "the engine does not say how");
         return;
     }
+    if (service->killed && !state.oom_killed && (state.running || state.exit_code == STATUS_KILLED)) {
+        service->with_the_job = service->ended = true;
+        finish(service);
+        return;
+    }
     tn_docker__describe_end(service->env, &state, why, sizeof(why));
     tn_docker__service_ended(service->env, service->index, &state, why);
 }
@@ -326,12 +337,8 @@ static void on_killed(int status, const cJSON *json, const struct tn_err *err, v
     char name[TN_CONTAINER_NAME_MAX + 1];
 
     service->ask = NULL;
-    if (err == NULL) {
-        service->with_the_job = service->ended = true;
-        finish(service);
-        return;
-    }
-    /* It had ended before, which nobody has heard of yet. */
+    service->killed = err == NULL;
+    /* It may have ended just before, which nobody has heard of yet. */
     tn_docker__container_name(service->env, service->index, name, sizeof(name));
     service->ask = tn_engine_inspect(service->env->docker->engine, name, TN_ENGINE_THEN(ASK_MS, on_asked, service));
 }

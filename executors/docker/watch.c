@@ -8,21 +8,29 @@
 
 enum {
     ASK_MS = 30000,
+    PING_MS = 2000,
     AGAIN_S = 2, /* the engine went away: ask again */
+    STATUS_KILLED = 137,
+    STATUS_TERMINATED = 143,
 };
 
 void tn_docker__describe_end(const struct tn_docker_env *env, const struct tn_container_state *state, char *text,
                              size_t size)
 {
-    if (state->oom_killed)
-        snprintf(text, size, "the kernel killed it: out of memory (limit %d MiB, resource class %s)",
-                 env->resource_class.memory_mib, env->class_name);
+    int mib = env->resource_class.memory_mib;
+
+    if (state->oom_killed && mib % 1024 == 0)
+        snprintf(text, size, "killed: out of memory (limit %d GB, resource class %s)", mib / 1024, env->class_name);
+    else if (state->oom_killed)
+        snprintf(text, size, "killed: out of memory (limit %d MB, resource class %s)", mib, env->class_name);
     else if (state->error[0] != '\0')
         snprintf(text, size, "it could not start: %s", state->error);
-    else if (state->exit_code == 137)
+    else if (state->exit_code == STATUS_KILLED)
         snprintf(text, size, "it was killed (exit status 137) by somebody on its host");
+    else if (env->told_to_end || state->exit_code == STATUS_TERMINATED)
+        snprintf(text, size, "it was told to end (SIGTERM) by somebody on its host, such as docker stop");
     else
-        snprintf(text, size, "its program ended with status %d", state->exit_code);
+        snprintf(text, size, "its program ended with exit status %d", state->exit_code);
 }
 
 static void primary_ended(struct tn_docker_env *env, const char *why)
@@ -37,7 +45,8 @@ static void primary_ended(struct tn_docker_env *env, const char *why)
     }
 }
 
-void tn_docker__container_ended(struct tn_docker_env *env, size_t index, const char *why)
+void tn_docker__container_ended(struct tn_docker_env *env, size_t index, const struct tn_container_state *state,
+                                const char *why)
 {
     char image[TN_IMAGE_REF_TEXT_MAX + 1];
 
@@ -46,7 +55,7 @@ void tn_docker__container_ended(struct tn_docker_env *env, size_t index, const c
         return;
     }
     tn_docker__image_name(env, index, image, sizeof(image));
-    tn_docker__say(env, "Service container %zu (%s) ended: %s", index + 1, image, why);
+    tn_docker__service_ended(env, index, state, why);
     tn_info("task %s.%u: service container %zu (%s) ended: %s", env->task_text, env->attempt, index + 1, image, why);
 }
 
@@ -70,23 +79,76 @@ static void watch_later(struct tn_docker_watch *watch)
     evtimer_add(watch->again, &later);
 }
 
+/* It was the engine: without live-restore one that is stopped ends its containers, and one that was killed ends them
+ * when it starts again. */
+static void ended_with_engine(struct tn_docker_watch *watch)
+{
+    struct tn_docker_env *env = watch->env;
+    char why[sizeof(watch->why)];
+
+    snprintf(
+        why, sizeof(why),
+        "the Docker Engine at %.200s was stopped or restarted and took it along; with \"live-restore\": true in the "
+        "engine's daemon.json containers outlive that",
+        tn_engine_address(env->docker->engine));
+    tn_docker__container_ended(env, watch->index, NULL, why);
+}
+
+static void on_pinged(int status, const cJSON *json, const struct tn_err *err, void *arg)
+{
+    struct tn_docker_watch *watch = arg;
+
+    watch->call = NULL;
+    if (err == NULL || status != 0) {
+        tn_docker__container_ended(watch->env, watch->index, &watch->state, watch->why);
+        return;
+    }
+    tn_docker_engine_gone(watch->env->docker, err->text);
+    ended_with_engine(watch);
+}
+
+/* An engine that shuts down takes no new connections before it ends its containers: the ping tells who it was. */
+static void explain_end(struct tn_docker_watch *watch)
+{
+    const struct tn_container_state *state = &watch->state;
+    bool signaled = state->exit_code == STATUS_KILLED || state->exit_code == STATUS_TERMINATED;
+
+    tn_docker__describe_end(watch->env, state, watch->why, sizeof(watch->why));
+    if (state->oom_killed || state->error[0] != '\0' || !signaled)
+        tn_docker__container_ended(watch->env, watch->index, state, watch->why);
+    else if (watch->broken)
+        ended_with_engine(watch);
+    else
+        watch->call = tn_engine_ping_anew(watch->env->docker->engine, TN_ENGINE_THEN(PING_MS, on_pinged, watch));
+}
+
+/* The engine is gone, and so is the container as far as we know: nobody is left to ask. */
+static void watch_broken(struct tn_docker_watch *watch, const struct tn_err *err)
+{
+    tn_docker_engine_gone(watch->env->docker, err->text);
+    watch->broken = true;
+    if (watch->ended || (watch->index == 0 && watch->env->told_to_end))
+        ended_with_engine(watch);
+    else
+        watch_later(watch);
+}
+
 static void on_watch_inspected(int status, const cJSON *json, const struct tn_err *err, void *arg)
 {
     struct tn_docker_watch *watch = arg;
-    struct tn_container_state state;
     struct tn_err wrong = TN_ERR_INIT;
-    char why[500];
 
     watch->call = NULL;
     if (err != NULL && err->code == TN_ERR_NOT_FOUND) {
-        tn_docker__container_ended(watch->env, watch->index, "somebody else removed it");
-    } else if (err != NULL || tn_container_state_parse(json, &state, &wrong) != 0) {
+        tn_docker__container_ended(watch->env, watch->index, NULL, "somebody else removed it");
+    } else if (err != NULL && status == 0) {
+        watch_broken(watch, err);
+    } else if (err != NULL || tn_container_state_parse(json, &watch->state, &wrong) != 0) {
         watch_later(watch);
-    } else if (state.running) {
+    } else if (watch->state.running) {
         watch_wait(watch);
     } else {
-        tn_docker__describe_end(watch->env, &state, why, sizeof(why));
-        tn_docker__container_ended(watch->env, watch->index, why);
+        explain_end(watch);
     }
 }
 
@@ -104,7 +166,10 @@ static void on_watch_ended(int status, const cJSON *json, const struct tn_err *e
     struct tn_docker_watch *watch = arg;
 
     watch->call = NULL;
-    if (err != NULL && err->code != TN_ERR_NOT_FOUND)
+    watch->ended = err == NULL;
+    if (err != NULL && status == 0)
+        watch_broken(watch, err);
+    else if (err != NULL && err->code != TN_ERR_NOT_FOUND)
         watch_later(watch);
     else
         watch_inspect(watch);
@@ -116,6 +181,21 @@ static void watch_wait(struct tn_docker_watch *watch)
 
     tn_docker__container_name(watch->env, watch->index, name, sizeof(name));
     watch->call = tn_engine_wait(watch->env->docker->engine, name, TN_ENGINE_THEN(0, on_watch_ended, watch));
+}
+
+void tn_docker_told_to_end(struct tn_executor *executor, struct tn_task *task)
+{
+    struct tn_docker *docker = tn_executor_self(executor);
+    struct tn_docker_env *env = tn_docker_env_find(docker, tn_task_id(task), tn_task_attempt(task));
+
+    if (env == NULL || env->phase != TN_DOCKER_READY) {
+        tn_task_environment_lost(task, "it was told to end (SIGTERM) while the job ran in it");
+        return;
+    }
+    /* Its container ends within seconds, and the watch says why. If the engine is gone already, nobody else will. */
+    env->told_to_end = true;
+    if (env->watches[0].broken)
+        ended_with_engine(&env->watches[0]);
 }
 
 void tn_docker__watch(struct tn_docker_env *env, size_t index)
