@@ -79,6 +79,7 @@ static void test_primary(void)
         "\"MemorySwap\":8589934592,\"PidsLimit\":16384,"
         "\"Mounts\":[{\"Type\":\"bind\",\"Source\":\"/opt/agent\",\"Target\":\"/.tenon/bin\",\"ReadOnly\":true},"
         "{\"Type\":\"bind\",\"Source\":\"/run/t/7/sock\",\"Target\":\"/.tenon/run\",\"ReadOnly\":false}],"
+        "\"Tmpfs\":{\"/mnt/ramdisk\":\"rw,exec,nosuid,nodev,mode=1777,size=2147483648\"},"
         "\"NetworkMode\":\"bridge\",\"ExtraHosts\":[\"db:127.0.0.1\"],\"LogConfig\":{\"Type\":\"none\"}},"
         "\"Entrypoint\":[\"/.tenon/bin/tenon-agent\",\"serve\",\"--listen\",\"/.tenon/run/agent.sock\",\"--spool\","
         "\"4096\"],\"Cmd\":[],\"Healthcheck\":{\"Test\":[\"NONE\"]}}");
@@ -91,11 +92,50 @@ static void test_primary(void)
                "\"HostConfig\":{\"Init\":false,\"AutoRemove\":false,"
                "\"Mounts\":[{\"Type\":\"bind\",\"Source\":\"/opt/agent\",\"Target\":\"/.tenon/bin\",\"ReadOnly\":true},"
                "{\"Type\":\"bind\",\"Source\":\"/run/t/7/sock\",\"Target\":\"/.tenon/run\",\"ReadOnly\":false}],"
+               "\"Tmpfs\":{\"/mnt/ramdisk\":\"rw,exec,nosuid,nodev,mode=1777,size=536870912\"},"
                "\"NetworkMode\":\"none\",\"ExtraHosts\":[\"db:127.0.0.1\"],\"LogConfig\":{\"Type\":\"none\"}},"
                "\"Entrypoint\":[\"/.tenon/bin/tenon-agent\",\"serve\",\"--listen\",\"/.tenon/run/agent.sock\"],"
                "\"Cmd\":[],\"Healthcheck\":{\"Test\":[\"NONE\"]}}");
     for (int i = 0; i < 3; i++)
         tn_container_image_free(&images[i]);
+}
+
+/* A kept program is found again in the container's label; the operator's wishes. */
+static void test_kept_and_sealed(void)
+{
+    struct tn_container_task task = task_of(&small, &bridged);
+    struct tn_container_image image;
+    cJSON *program = cJSON_Parse("[\"/entry\",\"a \\\"b\\\"\"]");
+    cJSON *inspected = cJSON_CreateObject();
+    cJSON *body;
+    cJSON *config;
+
+    parse("{\"image\":\"a\"}", &image);
+    task.program = program;
+    task.ramdisk = 4096;
+    task.read_only = true;
+    body = tn_container_primary_new(&task, &image, 1);
+    config = cJSON_GetObjectItemCaseSensitive(body, "HostConfig");
+    CHECK(cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(config, "ReadonlyRootfs")));
+    check_json(cJSON_Duplicate(cJSON_GetObjectItemCaseSensitive(config, "Tmpfs"), true),
+               "{\"/mnt/ramdisk\":\"rw,exec,nosuid,nodev,mode=1777,size=4096\","
+               "\"/tmp\":\"rw,exec,nosuid,nodev,mode=1777\"}");
+    cJSON_AddItemToObject(inspected, "Config", body);
+    check_json(tn_container_kept_parse(inspected), "[\"/entry\",\"a \\\"b\\\"\"]");
+    cJSON_DeleteItemFromObject(body, "Labels");
+    CHECK(tn_container_kept_parse(inspected) == NULL);
+    /* A service has neither. */
+    check_json(tn_container_service_new(&task, &image, "p"),
+               "{\"Image\":\"docker.io/library/a:latest\","
+               "\"Labels\":{\"com.tenon.installation\":\"inst-1\",\"com.tenon.task\":\"job/7:0\","
+               "\"com.tenon.attempt\":\"3\",\"com.tenon.role\":\"service\"},"
+               "\"HostConfig\":{\"Init\":false,\"AutoRemove\":false,\"NanoCpus\":1000000000,\"Memory\":2147483648,"
+               "\"MemorySwap\":2147483648,\"PidsLimit\":8192,"
+               "\"LogConfig\":{\"Type\":\"json-file\",\"Config\":{\"max-size\":\"16m\",\"max-file\":\"2\"}},"
+               "\"NetworkMode\":\"container:p\"}}");
+    cJSON_Delete(inspected);
+    cJSON_Delete(program);
+    tn_container_image_free(&image);
 }
 
 static void test_service(void)
@@ -127,8 +167,9 @@ static void test_refusals(void)
     refuse("{\"image\":\"a\",\"aws_auth\":{}}",
            "docker image \"a\": \"aws_auth\" is not what it must be; expected a map with the texts "
            "\"aws_access_key_id\" and \"aws_secret_access_key\", or with \"oidc_role_arn\", given once");
-    refuse("{\"image\":\"a\",\"auth\":{\"username\":\"u\",\"password\":\"p\"},\"aws_auth\":{\"oidc_role_arn\":\"r\"}}",
-           "docker image \"a\": \"aws_auth\" is not what it must be; expected either \"auth\" or \"aws_auth\", not both");
+    refuse(
+        "{\"image\":\"a\",\"auth\":{\"username\":\"u\",\"password\":\"p\"},\"aws_auth\":{\"oidc_role_arn\":\"r\"}}",
+        "docker image \"a\": \"aws_auth\" is not what it must be; expected either \"auth\" or \"aws_auth\", not both");
     refuse("{\"image\":\"a\",\"ports\":1}",
            "docker image \"a\": \"ports\" is not supported; expected image, name, user, entrypoint, command, "
            "environment, auth or aws_auth");
@@ -227,6 +268,7 @@ int main(void)
 {
     test_primary();
     test_service();
+    test_kept_and_sealed();
     test_refusals();
     test_words();
     test_host();
