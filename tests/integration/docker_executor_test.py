@@ -51,10 +51,6 @@ check_in("/no/such", result.job_log("build"), "the program is named")
 result = job([f"image: '{BASE}'", "image: 'nosuch/thing:1.2'"], "'true'").expect(3)
 check_in("docker entry 2: image docker.io/nosuch/thing:1.2: ", result.job_log("build"), "the image is named")
 
-# What this version does not do is refused by name.
-result = job([f"{{image: '{BASE}', command: sleep 5}}"], "'true'").expect(3)
-check_in("the entrypoint of the primary image is not run", result.job_log("build"), "a kept entrypoint")
-
 # Somebody kills the primary container.
 with Running(["run", "--json"], project(config=config([f"image: '{BASE}'"], "echo begun; sleep 100")),
              docker=HOST) as running:
