@@ -2,6 +2,7 @@
 it is told to. Standard library only."""
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import http.client
@@ -15,6 +16,7 @@ import subprocess
 import tarfile
 import tempfile
 import threading
+import time
 import urllib.parse
 
 import procs
@@ -157,11 +159,12 @@ class Registry:
 
 class FaultProxy:
     """An HTTP proxy in front of a registry. `faults` is {repository: [(status, code, message, *headers) or "drop"]}: each
-    request for a manifest of the repository uses up one of them, and is passed on when there is none. `seen` are the
-    manifests that were asked for. Used with `with`."""
+    request for a manifest of the repository uses up one of them, and is passed on when there is none. `slow` is
+    {repository: seconds} that a blob of it takes. `seen` are the manifests that were asked for. Used with `with`."""
 
     def __init__(self, registry):
         self.faults = {}
+        self.slow = {}
         self.seen = []
         outer = self
 
@@ -179,8 +182,14 @@ class FaultProxy:
                 length = dict((n.lower(), v) for n, v in headers).get("content-length")
                 self.send_header("Content-Length", length if self.command == "HEAD" and length else str(len(body)))
                 self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(body)
+                if self.command == "HEAD":
+                    return
+                seconds = outer.slow.get(self.path.split("/blobs/")[0][len("/v2/"):], 0) if len(body) > 1000000 else 0
+                part = len(body) // 20 + 1
+                with contextlib.suppress(ConnectionError):  # who waits may have had enough
+                    for at in range(0, len(body), part):
+                        self.wfile.write(body[at:at + part])
+                        time.sleep(seconds / 20)
 
             def do_GET(self):  # noqa: N802
                 """One request."""

@@ -7,6 +7,7 @@
 #include "executors/docker/ecr.h"
 #include "executors/docker/image_map.h"
 #include "executors/docker/image_record.h"
+#include "executors/docker/owner.h"
 #include "executors/docker/pull_error.h"
 #include "executors/docker/sigv4.h"
 #include "tests/unit/check.h"
@@ -376,6 +377,40 @@ static void test_records(void)
     CHECK(!tn_image_record_parse("{\"name\":\"a\",\"id\":\"b\",\"pulled\":\"-1\"}", 36, &found));
 }
 
+/* ---- owners of containers ---- */
+
+static void expect_life(const char *text, bool there, bool runs, enum tn_owner_life life)
+{
+    struct tn_owner ours = {.uid = 1000, .boot = "boot", .device = 5, .inode = 6, .run = "/run/t/ours"};
+    struct tn_owner owner;
+
+    CHECK(tn_owner_parse(text, &owner));
+    CHECK_INT(tn_owner_life(&owner, &ours, there, runs), life);
+}
+
+static void test_owners(void)
+{
+    struct tn_owner owner;
+    char text[TN_OWNER_TEXT_MAX];
+
+    expect_life("1000 boot 5:6 /run/t/other", false, true, TN_OWNER_DEAD);
+    expect_life("1000 boot 5:6 /run/t/other", true, true, TN_OWNER_LIVES);
+    expect_life("1000 boot 5:6 /run/t/ours", false, true, TN_OWNER_LIVES);
+    expect_life("1000 boot 5:7 /run/t/other", false, false, TN_OWNER_UNKNOWN); /* another mount namespace's */
+    expect_life("1001 boot 5:6 /run/t/other", false, false, TN_OWNER_UNKNOWN);
+    expect_life("1000 earlier 9:9 /run/t/other", true, false, TN_OWNER_DEAD);
+    expect_life("1000 earlier 9:9 /run/t/other", false, true, TN_OWNER_UNKNOWN); /* another host's */
+    CHECK(!tn_owner_parse("", &owner));
+    CHECK(!tn_owner_parse("1000 boot 5:6", &owner));
+    CHECK(!tn_owner_parse("1000 boot 5:6 relative", &owner));
+    CHECK(!tn_owner_parse("1000 boot 5:6 /run more", &owner));
+    CHECK(tn_owner_of(folder, &owner));
+    tn_owner_format(&owner, text);
+    CHECK(tn_owner_parse(text, &owner));
+    CHECK_STR(owner.run, folder);
+    CHECK(!tn_owner_of("/no/such/folder", &owner));
+}
+
 int main(void)
 {
     char place[] = "/tmp/docker-registry-test.XXXXXX";
@@ -395,6 +430,7 @@ int main(void)
     test_endpoints();
     test_answers();
     test_records();
+    test_owners();
     CHECK(tn_fs_remove_tree(folder, &err) == 0);
     return tn_check_result();
 }

@@ -6,11 +6,12 @@ that limit or fail for a moment or for good, tokens of AWS, and a tag that moves
 import contextlib
 import json
 import os
+import signal
 import tempfile
 
 import registry
 from ecr import Ecr
-from tenon import check, check_equal, check_in, check_nothing_left, docker_host, engine, project, run, skip, write
+from tenon import Running, check, check_equal, check_in, check_nothing_left, docker_host, engine, project, run, skip, write
 
 HOST = docker_host()
 if registry.programs_missing():
@@ -32,12 +33,16 @@ def config(jobs):
     return text + "workflows:\n  w:\n    jobs:\n" + "".join(f"      - {name}: {{context: reg}}\n" for name in jobs)
 
 
-def go(jobs, settings, code):
-    """Runs them with these settings; the result, which must have this status."""
+def arguments(settings):
+    """Of `tenon run` with these settings and the context of all jobs."""
     path = write(folder + "/tenon.yaml", json.dumps(settings))
     context = write(folder + "/reg.env", f"REGISTRY_PASSWORD={registry.PASSWORD}\nAWS_SECRET='{SECRET}'\nEMPTY=\n")
-    return run(["run", "--json", "--settings", path, "--context", f"reg={context}"],
-               project(config=config(jobs)), docker=HOST, env={"XDG_STATE_HOME": state}).expect(code)
+    return ["run", "--json", "--settings", path, "--context", f"reg={context}"]
+
+
+def go(jobs, settings, code):
+    """Runs them with these settings; the result, which must have this status."""
+    return run(arguments(settings), project(config=config(jobs)), docker=HOST, env={"XDG_STATE_HOME": state}).expect(code)
 
 
 def forget(*hosts):
@@ -84,6 +89,7 @@ with contextlib.ExitStack() as stack:
     made_of = {}
     one = private.push("team/app", "1", made(shell, "one"))
     two = private.push("team/app", "2", made(shell, "two"))
+    private.push("team/slow", "1", [*made(shell, "slow"), registry.layer({"data": os.urandom(4000000)})])
     for name in ("solo", "limited", "flaky", "operator", "aws"):
         made_of[name] = private.push("team/" + name, "1", made(shell, name))
     mirror.push("library/hello", "1", made(shell, "mirrored"))
@@ -103,6 +109,7 @@ with contextlib.ExitStack() as stack:
     proxy.faults = {"team/limited": [(429, "TOOMANYREQUESTS", "slow down, retry-after: 1.5s")] * 2,
                     "team/flaky": [(503, "UNAVAILABLE", "down")] * 2 + ["drop"]}
     aws.failures = 1
+    proxy.slow["team/slow"] = 7
     app = private.host + "/team/app"
     successes({
         "tag": (f"image: '{private.host}/team/solo:1', {AUTH}", "solo",
@@ -127,11 +134,29 @@ with contextlib.ExitStack() as stack:
                   f"Attempt 1 of 3 failed: image {proxy.host}/team/flaky:1: registry {proxy.host} failed: received "
                   "unexpected HTTP status: 503 Service Unavailable; the next one follows in 1.",
                   f"Attempt 2 of 3 failed: image {proxy.host}/team/flaky:1: registry {proxy.host} failed: Head "),
+        "slow": (f"image: '{proxy.host}/team/slow:1'", "slow", f"Pulling image {proxy.host}/team/slow:1: ", " of 3 layers, ",
+                 " of 4.0 MB, 0.", " MB/s\n", " s: 3 layers, 4.0 MB\n"),
         "aws": (f"image: '{AWS}/team/aws:1', aws_auth: {{aws_access_key_id: AKIDEXAMPLE, aws_secret_access_key: "
                 "$AWS_SECRET}", "aws", f"Attempt 1 of 3 failed: AWS at {aws.url} failed: HTTP 503: ServerException: try",
                 "as user \"ci-user\" (`aws_auth` in the config)\n"),
     }, settings)
     check_equal(aws.refused, [], "signatures that were not believed")
+    check_nothing_left(HOST)
+
+    # ---- interrupted while it waits for a registry: the next life begins anew, a cancelled one leaves nothing ----
+    proxy.faults = {"team/again": [(429, "TOOMANYREQUESTS", "slow down")] * 2}
+    private.push("team/again", "1", made(shell, "again"))
+    again = config({"again": (f"image: '{proxy.host}/team/again:1'",)})
+    with Running(arguments(settings), project(config=again), docker=HOST, env={"XDG_STATE_HOME": state}) as running:
+        running.wait_output("Attempt 1 of 3 failed: ")
+        os.kill(running.find("tenon-executor-docker"), signal.SIGKILL)
+        check_equal(running.wait(60).expect(0).log("again", "say"), "again\n", "after a crash of the executor")
+    proxy.faults = {"team/never": [(429, "TOOMANYREQUESTS", "slow down, retry-after: 1h")] * 2}
+    never = config({"never": (f"image: '{proxy.host}/team/never:1'",)})
+    with Running(arguments(settings), project(config=never), docker=HOST, env={"XDG_STATE_HOME": state}) as running:
+        running.wait_output("the next one follows in 600.0 s")
+        running.signal(signal.SIGINT)
+        running.wait(60).expect(130)
     check_nothing_left(HOST)
 
     # ---- what cannot work ----
