@@ -68,9 +68,13 @@ bool repository_refs_head(const struct repository_refs *refs, char *out, size_t 
         const char *tab = memchr(line, '\t', (size_t)(end - line));
 
         if (tab != NULL && strncmp(line, begin, sizeof(begin) - 1) == 0 && end - tab == 5 &&
-            strncmp(tab + 1, "HEAD", 4) == 0 && (size_t)(tab - line) < size) {
-            snprintf(out, size, "%.*s", (int)(tab - line - (int)sizeof(begin) + 1), line + sizeof(begin) - 1);
-            return out[0] != '\0';
+            strncmp(tab + 1, "HEAD", 4) == 0) {
+            size_t length = (size_t)(tab - line) - (sizeof(begin) - 1);
+
+            if (length == 0 || length >= size)
+                return false;
+            snprintf(out, size, "%.*s", (int)length, line + sizeof(begin) - 1);
+            return true;
         }
         line = end;
     }

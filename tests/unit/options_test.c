@@ -4,6 +4,7 @@
 #include "tools/options.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { WORDS = 16 };
@@ -122,6 +123,59 @@ static void test_config(void)
     check_wrong(false, WORDS_OF("process", "-e", "A=b"), "-e is no option of `tenon config process`");
 }
 
+/* ---- what to check out ---- */
+
+static void test_repository(void)
+{
+    struct options options;
+    struct tn_err err = TN_ERR_INIT;
+
+    CHECK(take(&options, true,
+               WORDS_OF("run", "--repository", "ssh://git@h:22/o/r", "--branch", "a/b", "--revision",
+                        "ABCDEF0123456789abcdef0123456789abcdef01"),
+               &err) == 0);
+    CHECK_STR(options.repository, "ssh://git@h:22/o/r");
+    CHECK_STR(options.branch, "a/b");
+    CHECK_STR(options.revision, "abcdef0123456789abcdef0123456789abcdef01");
+    options_free(&options);
+    CHECK(take(&options, true, WORDS_OF("run", "--repository", "git@h:r", "--pull-request", "7/merge"), &err) == 0);
+    CHECK_STR(options.pull_request, "7/merge");
+    options_free(&options);
+
+    check_wrong(true, WORDS_OF("run", "--branch", "b"),
+                "--branch: without --repository jobs get the working tree as it is");
+    check_wrong(true, WORDS_OF("run", "--revision", "abcdef0123456789abcdef0123456789abcdef01"),
+                "--revision: without --repository jobs get the working tree as it is");
+    check_wrong(true, WORDS_OF("run", "--repository", "git@h:r", "--branch", "b", "--tag", "t"),
+                "--branch, --tag and --pull-request: only one of them");
+    check_wrong(true, WORDS_OF("run", "--repository", "https://u:secret@h/r"),
+                "--repository: leave the password out of the address, where everybody can see it; put it into a file "
+                "that `checkout.tokens` of tenon.yaml names");
+    check_wrong(true, WORDS_OF("run", "--repository", "/a/folder"),
+                "--repository: /a/folder is not the address of a repository: expected https://HOST/PATH, "
+                "http://HOST/PATH, ssh://[USER@]HOST[:PORT]/PATH, git://HOST/PATH or USER@HOST:PATH");
+    check_wrong(true, WORDS_OF("run", "--repository", "git@h:r", "--revision", "abc"),
+                "--revision abc: expected the 40 digits of a commit");
+    check_wrong(true, WORDS_OF("run", "--repository", "git@h:r", "--pull-request", "x"),
+                "--pull-request x: expected a number, or NUMBER/merge");
+    check_wrong(true, WORDS_OF("run", "--repository", "git@h:r", "--pull-request", "7/x"),
+                "--pull-request 7/x: expected a number, or NUMBER/merge");
+    for (const char *name = "-x\0a..b\0a b\0a~1\0/a\0@{x\0a:b\0"; *name != '\0'; name += strlen(name) + 1) {
+        char expected[80];
+
+        snprintf(expected, sizeof(expected), "--branch %s: git allows no such name", name);
+        if (name[0] == '@') {
+            snprintf(expected, sizeof(expected), "--tag %s: git allows no such name", name);
+            check_wrong(true, WORDS_OF("run", "--repository", "git@h:r", "--tag", name), expected);
+        } else {
+            char option[80];
+
+            snprintf(option, sizeof(option), "--branch=%s", name);
+            check_wrong(true, WORDS_OF("run", "--repository", "git@h:r", option), expected);
+        }
+    }
+}
+
 int main(void)
 {
     char file[] = "/tmp/tenon-options-test.XXXXXX";
@@ -134,5 +188,6 @@ int main(void)
     test_config();
     close(fd);
     unlink(file);
+    test_repository();
     return tn_check_result();
 }

@@ -171,6 +171,7 @@ def check_ssh(runs, repository):
     key, other = os.path.join(folder, "key"), os.path.join(folder, "other")
     public = [gitserver.make_key(key)]
     gitserver.make_key(other, "rsa", "-b", "2048", "-m", "PEM")
+    gitserver.make_key(other + "2", "ecdsa", "-b", "256", "-m", "PEM")
     body = tenon.read(key).split("\n")[1]
     md5, sha256 = (tenon_fingerprint(key, kind) for kind in ("md5", "sha256"))
     other_md5 = tenon_fingerprint(other, "md5")
@@ -211,15 +212,17 @@ def check_ssh(runs, repository):
 def check_keys(runs, server, key, other, known, names):
     """add_ssh_keys with and without fingerprints."""
     md5, sha256, other_md5 = names
-    settings = ("checkout: {keys: [{host: 127.0.0.1, file: %s}, {host: '*', file: %s}], known_hosts: %s}\n"
-                % (key, other, known))
+    settings = ("checkout: {keys: [{host: 127.0.0.1, file: %s}, {host: '*', file: %s}, {host: example.invalid, file: %s}], "
+                "known_hosts: %s}\n" % (key, other, other + "2", known))
     show = f"ssh -p {server.port} {server.url.split('//')[1].split('@')[0]}@127.0.0.1 echo reached"
     result = runs.run(server, "keys", "--branch", "main", "--revision", "0" * 40, settings=settings, show=show).expect(0)
     text = result.log("keys", "ssh")
     for line in ("Host 127.0.0.1\n  IdentitiesOnly yes\n", f"/.ssh/id_rsa_{md5.replace(':', '')}\"\n",
                  "Host *\n  IdentitiesOnly no\n", f"/.ssh/id_rsa_{other_md5.replace(':', '')}\"\n", "reached\n"):
         check_in(line, text, "the config of ssh, and that it works")
-    check_in(f"Installed the SSH key {md5} ({sha256}) for host 127.0.0.1", result.job_log("keys"), "what was added")
+    for path, host in ((key, "127.0.0.1"), (other, "*"), (other + "2", "example.invalid")):
+        line = f"Installed the SSH key {tenon_fingerprint(path, 'md5')} ({tenon_fingerprint(path, 'sha256')}) for host {host} "
+        check_in(line, result.job_log("keys"), "what was added, as ssh-keygen names it")
     for fingerprint, count in ((md5, 1), (sha256, 1), ("aa:bb", 0)) if runs.docker is None else ():
         folder = tenon.project(HERE)
         path = os.path.join(folder, ".circleci", "config.yml")
@@ -234,7 +237,9 @@ def check_keys(runs, server, key, other, known, names):
             step = result.steps("keys")["Installing additional ssh keys"]
             check_equal(step["reason"],
                         f"no SSH key with the fingerprint aa:bb is in `checkout.keys` of tenon.yaml; known are: {md5} or "
-                        f"{sha256} for 127.0.0.1, {other_md5} or {tenon_fingerprint(other, 'sha256')} for *", "unknown")
+                        f"{sha256} for 127.0.0.1, {other_md5} or {tenon_fingerprint(other, 'sha256')} for *, "
+                        f"{tenon_fingerprint(other + '2', 'md5')} or {tenon_fingerprint(other + '2', 'sha256')} for "
+                        "example.invalid", "unknown")
 
 
 def tenon_fingerprint(path, kind):
