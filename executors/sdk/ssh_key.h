@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-enum { TN_SSH_KEY_BYTES = 64 * 1024 }; /* of a key file */
+enum { TN_SSH_KEY_BYTES = 16 * 1024 }; /* of a key file */
 
 struct tn_ssh_key {
     char type[40];   /* "ssh-ed25519" */

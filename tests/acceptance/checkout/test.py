@@ -83,6 +83,15 @@ def secret_file(text, mode=0o600):
     return path
 
 
+def check_nowhere(result, secret):
+    """What a run leaves of its own (logs, records, the store) has no secret in it."""
+    state = os.path.dirname(os.path.dirname(result.summary["folder"]))
+    check(os.path.basename(state) == "tenon", state)
+    for name in tenon.files_below(state):
+        with open(os.path.join(state, name), "rb") as file:
+            check(secret.encode() not in file.read(), f"{name} holds the secret")
+
+
 def check_plain(runs, repository):
     """Without any secret, over git://"""
     with gitserver.git_daemon(repository) as server:
@@ -142,6 +151,7 @@ def check_token(runs, repository):
         check_in("The remote cannot be reached: try 2 of 3 in 1s\n", log, "a server that is down for a moment")
         check_in("got.password=****", result.log("later", "secrets"), "a later step gets the token, and it is masked")
         check(TOKEN not in result.out + result.err + result.job_log("later"), "the token is in the output")
+        check_nowhere(result, TOKEN)
         secrets.check()
         if runs.docker: # the rest is the same script
             return
@@ -184,6 +194,7 @@ def check_ssh(runs, repository):
         check_in(f"SSH key for 127.0.0.1: {sha256}\n", log, "which key it is")
         check_in("-----BEGIN OPENSSH PRIVATE KEY-----\n****\n", result.log("later", "secrets"), "the key is masked")
         check(body not in result.out + result.err + result.job_log("later"), "the key is in the output")
+        check_nowhere(result, body)
         check_in(f"v1-{sha256}", result.log("later", "Saving cache"), "{{ .CheckoutKey }}")
 
         wanted = ["--branch", "main", "--revision", repository.two]

@@ -87,6 +87,17 @@ def check_crash(docker, options, executor):
     tenon.check_nothing_left(docker)
 
 
+def check_cancel():
+    """A step that waits for its rerun is canceled at once."""
+    with tenon.Running(["run", "--workflow", "long", "--json", "--executor", "docker=machine"], tenon.project(HERE)) as running:
+        running.wait_output("Automatic rerun 1 of 1 in 10m0s")
+        running.signal()
+        result = running.wait(8).expect(130)
+    check_equal(result.states(), {"patient": "canceled"}, "state of the job")
+    check_equal(result.steps("patient")["waits"]["state"], "canceled", "state of its step")
+    tenon.check_nothing_left()
+
+
 def check_other_shells(docker):
     """Images without bash: /bin/sh is used, with pipefail only where the shell knows it."""
     folder = tenon.project(HERE)
@@ -98,5 +109,6 @@ def check_other_shells(docker):
 check_steps(None, ["--executor", "docker=machine"])
 host = tenon.docker_host()
 check_steps(host, [])
+check_cancel()
 check_crash(None, ["--executor", "docker=machine"], "tenon-executor-machine")
 check_other_shells(host)
