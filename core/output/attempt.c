@@ -103,6 +103,7 @@ static struct tn_attempt *attempt_new(struct tn_attempts *attempts, uint64_t tas
     attempt->home = (struct tn_stream_home){.layout = attempts->layout,
                                             .blobs = attempts->blobs,
                                             .logs = attempts->logs,
+                                            .room = attempts->room,
                                             .mask = mask,
                                             .project = attempt->project,
                                             .task = task,
@@ -233,6 +234,17 @@ static int resume_streams(struct tn_attempt *attempt, bool read_only, struct tn_
     return 0;
 }
 
+/* Whose output this folder holds, for `tenon store`. Not worth a failure. */
+static void name_project(const struct tn_attempt *attempt)
+{
+    auto_free char *path = tn_layout_project(attempt->home.layout);
+    struct tn_err err = TN_ERR_INIT;
+
+    if (access(path, F_OK) != 0 &&
+        tn_fs_write_atomic(path, attempt->project, strlen(attempt->project), 0600, &err) != 0)
+        tn_warn("%s", err.text);
+}
+
 struct tn_attempt *tn_attempt_open(struct tn_attempts *attempts, uint64_t task, uint32_t number, const cJSON *body,
                                    struct tn_err *err)
 {
@@ -260,8 +272,10 @@ struct tn_attempt *tn_attempt_open(struct tn_attempts *attempts, uint64_t task, 
     attempt->open = true;
     attempt->checkpoint_sequence = tn_json_u64(attempt->record, "sequence", 0);
     cJSON_DeleteItemFromObjectCaseSensitive(attempt->record, "closed");
-    if (resume_streams(attempt, false, err) == 0 && save(attempt, false, err) == 0)
+    if (resume_streams(attempt, false, err) == 0 && save(attempt, false, err) == 0) {
+        name_project(attempt);
         return attempt;
+    }
     tn_attempt_free(attempts, attempt);
     return NULL;
 }

@@ -32,6 +32,7 @@ struct tn_attempt {
     char *project;        /* owned */
     cJSON *record;        /* owned; as it is on the disk. NULL for a client's uploads, which have none */
     struct tn_peer *peer; /* borrowed: whose attempt it is; NULL: nobody's at present */
+    struct tn_tasks *tasks; /* borrowed; task.h */
     bool open;
     uint64_t checkpoint_sequence; /* of the last CHECKPOINT message kept */
     TAILQ_HEAD(tn_held_streams, tn_held_stream) streams;
@@ -45,7 +46,8 @@ struct tn_attempts {
     const struct tn_layout *layout; /* borrowed */
     struct tn_blobs *blobs;
     struct tn_logs *logs;
-    uint64_t log_limit;           /* of attempts that begin now; 0: none */
+    const struct tn_room *room; /* borrowed */
+    uint64_t log_limit;         /* of attempts that begin now; 0: none */
     LIST_HEAD(, tn_attempt) list; /* most recently used first */
     size_t count;
 };

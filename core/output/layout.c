@@ -6,14 +6,20 @@
 #include <openssl/evp.h>
 #include <string.h>
 
+void tn_layout_hex(const uint8_t *bytes, size_t count, char *out)
+{
+    out[0] = '\0';
+    for (size_t i = 0; i < count; i++)
+        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+}
+
 void tn_layout_hash(const char *text, char out[65])
 {
     unsigned char digest[32] = {0};
 
     if (EVP_Digest(text, strlen(text), digest, NULL, EVP_sha256(), NULL) != 1)
         memset(digest, 0, sizeof(digest));
-    for (size_t i = 0; i < sizeof(digest); i++)
-        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    tn_layout_hex(digest, sizeof(digest), out);
 }
 
 void tn_layout_init(struct tn_layout *layout, const char *state, const char *store)
@@ -77,6 +83,27 @@ char *tn_layout_tests(const struct tn_layout *layout, const struct tn_place *pla
     return tn_fs_path("%s/%u", path, place->index);
 }
 
+char *tn_layout_timings_folder(const struct tn_layout *layout)
+{
+    return tn_fs_path("%s/timings", layout->store);
+}
+
+char *tn_layout_timings(const struct tn_layout *layout, const char *project, const char *job)
+{
+    auto_free char *scope = tn_layout_name(project);
+    auto_free char *name = tn_layout_name(job);
+
+    return tn_fs_path("%s/timings/scope-%s/%s.tar", layout->store, scope, name);
+}
+
+char *tn_layout_timings_pin(const struct tn_layout *layout, const char *pipeline, const char *job)
+{
+    auto_free char *first = tn_layout_name(pipeline);
+    auto_free char *second = tn_layout_name(job);
+
+    return tn_fs_path("%s/test-results/.timings/%s.%s.tar", layout->state, first, second);
+}
+
 char *tn_layout_record(const struct tn_layout *layout, uint64_t task, uint32_t attempt)
 {
     return tn_fs_path("%s/output/%" PRIu64 ".%" PRIu32, layout->state, task, attempt);
@@ -126,5 +153,23 @@ char *tn_layout_cache(const struct tn_layout *layout, const char *project, const
     char hash[65];
 
     tn_layout_hash(key, hash);
-    return tn_fs_path("%s/%s.tar.zst", scope, hash);
+    return tn_fs_path("%s/%s.json", scope, hash);
+}
+
+char *tn_layout_shared(const struct tn_layout *layout, const uint8_t content[32])
+{
+    char hex[65];
+
+    tn_layout_hex(content, 32, hex);
+    return tn_fs_path("%s/blobs/%s.tar.zst", layout->store, hex);
+}
+
+char *tn_layout_damaged(const struct tn_layout *layout)
+{
+    return tn_fs_path("%s/damaged", layout->store);
+}
+
+char *tn_layout_project(const struct tn_layout *layout)
+{
+    return tn_fs_path("%s/project", layout->state);
 }

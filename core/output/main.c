@@ -3,8 +3,13 @@
 #include "core/lib/confine.h"
 #include "core/lib/log.h"
 #include "core/output/data.h"
+#include "core/output/disk.h"
+#include "core/output/retention.h"
 
 #include <string.h>
+#include <time.h>
+
+enum { RETENTION_S = 3600 };
 
 struct output {
     struct tn_service service;
@@ -12,6 +17,12 @@ struct output {
     struct tn_logs logs;
     struct tn_tasks tasks;
     struct tn_data data;
+    struct tn_works *works; /* owned */
+    struct tn_room room;
+    struct tn_disk disk;
+    struct tn_keep keep;
+    struct event *retention; /* owned: timer */
+    struct tn_work *sweeping;
 };
 
 static const struct tn_confine_call calls[] = {
@@ -41,16 +52,66 @@ static void publish_log(void *arg, const struct tn_log_file *log)
                    strlen(text));
 }
 
+/* ---- retention: by itself, beside the jobs ---- */
+
+static void run_retention(void *arg)
+{
+    const struct output *output = arg;
+    struct tn_retention retention = {.keep = output->keep, .now = (uint64_t)time(NULL)};
+
+    tn_retention_store(&retention, &output->layout, NULL);
+}
+
+static void on_retention_done(void *arg)
+{
+    struct output *output = arg;
+
+    output->sweeping = NULL;
+}
+
+static void on_retention(evutil_socket_t fd, short what, void *arg)
+{
+    struct output *output = arg;
+
+    if (output->sweeping == NULL)
+        output->sweeping = tn_work_start(output->works, run_retention, on_retention_done, output);
+}
+
+static int start_retention(struct output *output, struct tn_err *err)
+{
+    static const struct timeval period = {RETENTION_S, 0};
+
+    output->retention = event_new(output->service.base, -1, EV_PERSIST, on_retention, output);
+    if (output->retention == NULL || event_add(output->retention, &period) != 0)
+        return tn_err_set(err, TN_ERR_SYSTEM, "out of memory: a timer");
+    on_retention(-1, 0, output);
+    return 0;
+}
+
+/* ---- the bus ---- */
+
+/* A scheduler that is up anew knows nothing of the disk. */
+static void note_scheduler(struct output *output, const struct tn_msg *msg)
+{
+    auto_json cJSON *body = tn_json_parse(msg->body, msg->header.length, "PEER_STATE", NULL);
+
+    if (TN_ADDRESS_ROLE(tn_json_u64(body, "address", 0)) == TN_ROLE_SCHEDULER &&
+        strcmp(tn_json_string(body, "state", ""), "up") == 0)
+        tn_disk_tell(&output->disk);
+}
+
 static void on_bus_message(void *arg, struct tn_peer *peer, const struct tn_msg *msg)
 {
     struct output *output = arg;
     struct tn_msg_ref ref = tn_msg_ref(msg);
 
-    if (msg->header.kind == TN_MSG_PEER_STATE)
+    if (msg->header.kind == TN_MSG_PEER_STATE) {
         tn_data_peer_state(&output->data, msg);
-    else if (tn_msg_info(msg->header.kind)->reply != TN_MSG_NONE)
+        note_scheduler(output, msg);
+    } else if (tn_msg_info(msg->header.kind)->reply != TN_MSG_NONE) {
         tn_peer_refuse(peer, &ref, "invalid", "tenon-output does not answer %s on the bus",
                        tn_msg_name(msg->header.kind));
+    }
 }
 
 static int serve(struct output *output, struct tn_err *err)
@@ -63,33 +124,50 @@ static int serve(struct output *output, struct tn_err *err)
     char confinement[TN_CONFINE_TEXT] = "";
     struct tn_err unconfined = TN_ERR_INIT;
     struct tn_blobs *blobs;
+    const cJSON *settings = tn_json_get(service->settings, "store");
     int status;
 
-    /* 1. folders */
+    /* 1. settings, folders */
+    output->room = (struct tn_room){.reserve = (uint64_t)tn_json_number(settings, "reserve", 1e9),
+                                    .quota = (uint64_t)tn_json_number(settings, "project_quota", 0)};
+    output->keep = tn_keep_read(settings);
     tn_layout_init(&output->layout, service->state_dir, service->store_dir);
     blobs = tn_blobs_new(&output->layout, err);
     if (blobs == NULL)
         return -1;
     tn_logs_init(&output->logs, service->base, publish_log, output);
-    output->tasks = (struct tn_tasks){.attempts = {.layout = &output->layout, .blobs = blobs, .logs = &output->logs},
+    output->tasks = (struct tn_tasks){.attempts = {.layout = &output->layout,
+                                                   .blobs = blobs,
+                                                   .logs = &output->logs,
+                                                   .room = &output->room},
                                       .blobs = blobs};
-    output->tasks.attempts.log_limit =
-        (uint64_t)tn_json_number(tn_json_get(service->settings, "store"), "log_limit", 0);
+    output->tasks.attempts.log_limit = (uint64_t)tn_json_number(settings, "log_limit", 0);
     tn_data_init(&output->data, service, &output->tasks);
     /* 2. files that it may touch; before the first socket, whose thread is bound too */
     if (tn_confine_files(&profile, confinement, sizeof(confinement), &unconfined) != 0)
         tn_warn("%s", unconfined.text);
+    output->works = tn_works_new(service->base, err);
+    if (output->works == NULL)
+        return -1;
+    output->tasks.works = output->works;
     /* 3. sockets */
-    if (tn_service_open_bus(service, on_bus_message, output, err) != 0)
+    if (tn_service_open_bus(service, on_bus_message, output, err) != 0 ||
+        tn_disk_start(&output->disk, service, &output->room, err) != 0)
         return -1;
     /* 4. system calls that it may use */
     if (tn_confine_syscalls(&profile, confinement, sizeof(confinement), &unconfined) != 0)
         tn_warn("%s", unconfined.text);
     /* 5. ready, dispatch */
     tn_service_ready(service, confinement);
+    tn_disk_tell(&output->disk);
+    if (start_retention(output, err) != 0)
+        return -1;
     status = tn_service_run(service);
+    event_free(output->retention);
+    tn_disk_stop(&output->disk);
     tn_data_close_all(&output->data);
     tn_task_free_all(&output->tasks);
+    tn_works_free(output->works);
     tn_logs_free(&output->logs);
     tn_blobs_free(blobs);
     return status;

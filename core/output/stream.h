@@ -5,6 +5,8 @@
 
 #include "core/output/blobs.h"
 #include "core/output/logs.h"
+#include "core/output/room.h"
+#include "core/output/work.h"
 
 enum tn_stream_type {
     TN_STREAM_LOG,
@@ -21,6 +23,7 @@ struct tn_stream_home {
     const struct tn_layout *layout; /* all borrowed */
     struct tn_blobs *blobs;
     struct tn_logs *logs;
+    const struct tn_room *room;
     struct tn_place place;
     const struct tn_mask *mask;
     const char *project;
@@ -37,6 +40,8 @@ struct tn_stream {
     uint64_t offset; /* where the sender goes on; may be less than what is there after taking up */
     bool closed;
     bool exists;               /* a cache or source that was there before: nothing is taken */
+    char *failed;              /* owned; why nothing more is taken (no room for it), or NULL */
+    struct tn_ending *ending;  /* owned; while a thread ends it; nothing else touches its writer then */
     cJSON *opened;             /* what it was opened with; owned */
     cJSON *result;             /* what STREAM_CLOSED says; owned, NULL until closed */
     struct tn_log_file *log;   /* owned; a log has one as long as the stream lives */
@@ -49,9 +54,16 @@ struct tn_stream *tn_stream_open(const struct tn_stream_home *home, const cJSON 
 /* Takes a stream up from its entry in the record. `read_only`: only logs can be read; no file is changed. */
 struct tn_stream *tn_stream_resume(const struct tn_stream_home *home, const cJSON *entry, bool read_only,
                                    struct tn_err *err) TN_MUST_CHECK;
-/* Takes bytes at an offset. Returns 1: taken (or known already), 0: there is a gap before them, -1: failed. */
-int tn_stream_write(struct tn_stream *stream, uint64_t offset, const void *bytes, size_t length,
-                    struct tn_err *err) TN_MUST_CHECK;
+/* Takes bytes at an offset. Returns 1: taken (or known already), 0: there is a gap before them, -1: failed. What has no
+ * room fails for good, but for logs: its file goes, for others need the room. */
+int tn_stream_write(const struct tn_stream_home *home, struct tn_stream *stream, uint64_t offset,
+                    const void *bytes, size_t length, struct tn_err *err) TN_MUST_CHECK;
+/* Lets a thread do what takes long of tn_stream_finish(), and calls `done` in the loop when it has. False: nothing takes
+ * long. Until tn_stream_finish() the stream is as it was. */
+bool tn_stream_finish_ahead(const struct tn_stream_home *home, struct tn_stream *stream, struct tn_works *works,
+                            tn_work_done_cb *done, void *arg);
+/* Is a thread at it? */
+bool tn_stream_is_ending(const struct tn_stream *stream);
 /* Ends it: commits or unpacks, and makes the result. `before_commit` is called when the result is known and must make
  * it durable; only then the partial file gets its final name, or goes. Idempotent. */
 typedef int tn_stream_keep_cb(void *arg, const struct tn_stream *stream, struct tn_err *err);

@@ -2,6 +2,7 @@
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/lib/log.h"
+#include "core/output/timings.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -32,9 +33,29 @@ static enum verdict refuse(const struct call *call, const struct tn_err *err)
         code = "not_found";
     else if (err->code == TN_ERR_CONFLICT)
         code = "conflict";
+    else if (tn_room_is_lack(err))
+        code = "no_space";
     if (strcmp(code, "failed") == 0)
         tn_warn("%s of task %" PRIu64 ": %s", tn_msg_name(call->ref.kind), call->ref.task, err->text);
     tn_peer_refuse(call->peer, &call->ref, code, "%s", err->text);
+    return ANSWERED;
+}
+
+/* A stream that cannot be stored for lack of room: the refusal names it, and nothing else of the attempt is concerned.
+ */
+static enum verdict refuse_stream(const struct call *call, const struct tn_stream *stream, const struct tn_err *err)
+{
+    auto_json cJSON *body = NULL;
+    auto_free char *text = NULL;
+
+    if (stream->failed == NULL)
+        return refuse(call, err);
+    body = cJSON_CreateObject();
+    cJSON_AddStringToObject(body, "code", "no_space");
+    cJSON_AddStringToObject(body, "text", err->text);
+    cJSON_AddNumberToObject(body, "stream", stream->id);
+    text = tn_json_print(body);
+    tn_peer_reply(call->peer, &call->ref, TN_MSG_REFUSED, text, strlen(text));
     return ANSWERED;
 }
 
@@ -137,10 +158,31 @@ static bool fence(const struct call *call)
     return true;
 }
 
+/* What the id of the times of the attempt's job begins with; the rest is their version. */
+static const char timings_prefix[] = "timings/";
+
+/* The file with the times that the attempt goes by. */
+static char *timings_path(const struct tn_attempt *attempt)
+{
+    const struct tn_stream_home *home = &attempt->home;
+    auto_free char *path = tn_layout_timings(home->layout, attempt->project, home->place.job);
+    auto_free char *pin = NULL;
+    struct tn_err err = TN_ERR_INIT;
+
+    if (home->place.total <= 1)
+        return steal_ptr(&path);
+    pin = tn_layout_timings_pin(home->layout, tn_json_string(attempt->record, "pipeline", ""), home->place.job);
+    if (tn_timings_pin(path, pin, &err) != 0)
+        tn_warn("the job splits its tests without times: %s", err.text);
+    return steal_ptr(&pin);
+}
+
 static cJSON *describe(const struct tn_attempt *attempt)
 {
     auto_free char *folder = tn_layout_logs(attempt->home.layout, &attempt->home.place);
     auto_free char *artifacts = tn_layout_artifacts(attempt->home.layout, &attempt->home.place);
+    auto_free char *path = timings_path(attempt);
+    auto_free char *version = tn_timings_version(path);
     cJSON *body = cJSON_CreateObject();
     const cJSON *checkpoint = cJSON_GetObjectItemCaseSensitive(attempt->record, "checkpoint");
     cJSON *streams;
@@ -158,6 +200,12 @@ static cJSON *describe(const struct tn_attempt *attempt)
     tn_json_add_u64(body, "log_limit", attempt->home.log_limit);
     cJSON_AddStringToObject(body, "folder", folder);
     cJSON_AddStringToObject(body, "artifacts", artifacts);
+    if (version != NULL) {
+        cJSON *timings = cJSON_AddObjectToObject(body, "timings");
+        auto_free char *id = tn_fs_path("%s%s", timings_prefix, version);
+
+        cJSON_AddStringToObject(timings, "id", id);
+    }
     return body;
 }
 
@@ -192,6 +240,7 @@ static enum verdict on_task_open(const struct call *call)
     if (attempt == NULL)
         return refuse(call, &err);
     attempt->peer = call->peer;
+    attempt->tasks = call->tasks;
     body = describe(attempt);
     return answer(call, TN_MSG_TASK_OPENED, body);
 }
@@ -217,7 +266,8 @@ static enum verdict on_checkpoint(const struct call *call)
         stream = need_stream(call, attempt, id);
         if (stream == NULL)
             return ANSWERED;
-        if (!stream->closed && !stream->exists && stream->offset < tn_json_u64(named, "offset", 0))
+        if (!stream->closed && !stream->exists && stream->failed == NULL &&
+            stream->offset < tn_json_u64(named, "offset", 0))
             return WAITS;
     }
     if (tn_attempt_checkpoint(attempt, call->body, call->ref.sequence, &err) != 0)
@@ -263,8 +313,11 @@ static enum verdict on_stream_open(const struct call *call)
     struct tn_err err = TN_ERR_INIT;
     uint64_t id = tn_json_u64(call->body, "stream", UINT64_MAX);
 
-    if (from_client(call))
-        tn_attempt_uploads(&call->tasks->attempts, call->ref.source)->peer = call->peer;
+    if (from_client(call)) {
+        attempt = tn_attempt_uploads(&call->tasks->attempts, call->ref.source);
+        attempt->peer = call->peer;
+        attempt->tasks = call->tasks;
+    }
     attempt = need_attempt(call);
     if (attempt == NULL)
         return ANSWERED;
@@ -307,11 +360,21 @@ static enum verdict on_stream_write(const struct call *call)
     stream = need_stream(call, attempt, chunk.stream);
     if (stream == NULL)
         return ANSWERED;
-    taken = tn_stream_write(stream, chunk.offset, call->msg->body + TN_CHUNK_SIZE,
+    taken = tn_stream_write(&attempt->home, stream, chunk.offset, call->msg->body + TN_CHUNK_SIZE,
                             call->msg->header.length - TN_CHUNK_SIZE, &err);
     if (taken < 0)
-        return refuse(call, &err);
+        return refuse_stream(call, stream, &err);
     return taken == 0 ? WAITS : acknowledge(call);
+}
+
+static void try_waiting(struct tn_tasks *tasks, struct tn_attempt *attempt);
+
+/* A STREAM_CLOSE of the attempt, which waits, can be answered. */
+static void on_end_ready(void *arg)
+{
+    struct tn_attempt *attempt = arg;
+
+    try_waiting(attempt->tasks, attempt);
 }
 
 static enum verdict on_stream_close(const struct call *call)
@@ -328,7 +391,7 @@ static enum verdict on_stream_close(const struct call *call)
     stream = need_stream(call, attempt, tn_json_u64(call->body, "stream", UINT64_MAX));
     if (stream == NULL)
         return ANSWERED;
-    if (!stream->closed && !stream->exists && !drop) {
+    if (!stream->closed && !stream->exists && stream->failed == NULL && !drop) {
         if (stream->offset < size)
             return WAITS;
         if (stream->offset > size) {
@@ -336,12 +399,15 @@ static enum verdict on_stream_close(const struct call *call)
                        stream->offset);
             return refuse(call, &err);
         }
+        if (tn_stream_is_ending(stream) ||
+            tn_stream_finish_ahead(&attempt->home, stream, call->tasks->works, on_end_ready, attempt))
+            return WAITS;
     }
     if (drop && stream->log == NULL && !stream->exists)
         failed = tn_stream_drop(&attempt->home, stream, tn_attempt_keep_stream, attempt, &err);
     else
         failed = tn_stream_finish(&attempt->home, stream, tn_attempt_keep_stream, attempt, &err);
-    return failed != 0 ? refuse(call, &err) : answer(call, TN_MSG_STREAM_CLOSED, stream->result);
+    return failed != 0 ? refuse_stream(call, stream, &err) : answer(call, TN_MSG_STREAM_CLOSED, stream->result);
 }
 
 /* ---- reading ---- */
@@ -354,29 +420,97 @@ static size_t read_length(const struct call *call)
     return length < most ? (size_t)length : most;
 }
 
+/* A BLOB_FIND: what is found is read through, so a thread does it. */
+struct tn_find {
+    LIST_ENTRY(tn_find) next;
+    struct tn_work *work;
+    struct tn_tasks *tasks;
+    struct tn_peer *peer; /* NULL: it left */
+    struct tn_msg_ref ref;
+    char *project;
+    cJSON *wanted;
+    cJSON *answer;
+    int failed;
+    struct tn_err err;
+};
+
+static void find_free(struct tn_find *find)
+{
+    LIST_REMOVE(find, next);
+    free(find->project);
+    cJSON_Delete(find->wanted);
+    cJSON_Delete(find->answer);
+    free(find);
+}
+
+static void run_find(void *arg)
+{
+    struct tn_find *find = arg;
+
+    find->failed = tn_blobs_find(find->tasks->blobs, find->project, find->wanted, find->answer, &find->err);
+}
+
+static void on_found(void *arg)
+{
+    struct tn_find *find = arg;
+    struct call call = {.tasks = find->tasks, .peer = find->peer, .ref = find->ref};
+
+    if (find->peer != NULL && find->failed != 0)
+        refuse(&call, &find->err);
+    else if (find->peer != NULL)
+        answer(&call, TN_MSG_BLOB_FOUND, find->answer);
+    find_free(find);
+}
+
 static enum verdict on_blob_find(const struct call *call)
 {
     struct tn_attempt *attempt = need_attempt(call);
-    struct tn_err err = TN_ERR_INIT;
-    auto_json cJSON *body = cJSON_CreateObject();
+    struct tn_find *find;
 
     if (attempt == NULL)
         return ANSWERED;
-    if (tn_blobs_find(call->tasks->blobs, attempt->project, call->body, cJSON_AddArrayToObject(body, "blobs"), &err) !=
-        0)
+    find = calloc(1, sizeof(*find));
+    if (find == NULL)
+        tn_fatal(3, "out of memory: a search");
+    find->tasks = call->tasks;
+    find->peer = call->peer;
+    find->ref = call->ref;
+    find->project = tn_fs_path("%s", attempt->project);
+    find->wanted = cJSON_Duplicate(call->body, true);
+    find->answer = cJSON_CreateObject();
+    LIST_INSERT_HEAD(&call->tasks->finds, find, next);
+    find->work = tn_work_start(call->tasks->works, run_find, on_found, find);
+    return ANSWERED;
+}
+
+static enum verdict read_timings(const struct call *call, const char *version)
+{
+    struct tn_attempt *attempt = need_attempt(call);
+    struct tn_err err = TN_ERR_INIT;
+    auto_buf struct tn_buf bytes = TN_BUF_INIT;
+    auto_free char *path = NULL;
+    uint64_t offset = tn_json_u64(call->body, "offset", 0);
+    bool end;
+
+    if (attempt == NULL)
+        return ANSWERED;
+    path = timings_path(attempt);
+    if (tn_timings_read(path, version, offset, read_length(call), &bytes, &end, &err) != 0)
         return refuse(call, &err);
-    return answer(call, TN_MSG_BLOB_FOUND, body);
+    return answer_bytes(call, TN_MSG_BLOB_DATA, offset, end, &bytes);
 }
 
 static enum verdict on_blob_read(const struct call *call)
 {
+    const char *id = tn_json_string(call->body, "id", "");
     struct tn_err err = TN_ERR_INIT;
     auto_buf struct tn_buf bytes = TN_BUF_INIT;
     uint64_t offset = tn_json_u64(call->body, "offset", 0);
     bool end;
 
-    if (tn_blobs_read(call->tasks->blobs, call->peer, tn_json_string(call->body, "id", ""), offset, read_length(call),
-                      &bytes, &end, &err) != 0)
+    if (strncmp(id, timings_prefix, strlen(timings_prefix)) == 0)
+        return read_timings(call, id + strlen(timings_prefix));
+    if (tn_blobs_read(call->tasks->blobs, call->peer, id, offset, read_length(call), &bytes, &end, &err) != 0)
         return refuse(call, &err);
     return answer_bytes(call, TN_MSG_BLOB_DATA, offset, end, &bytes);
 }
@@ -510,7 +644,11 @@ void tn_task_message(struct tn_tasks *tasks, struct tn_peer *peer, const struct 
 void tn_task_forget_peer(struct tn_tasks *tasks, struct tn_peer *peer, uint16_t address)
 {
     struct tn_attempt *attempt = LIST_FIRST(&tasks->attempts.list);
+    struct tn_find *find;
 
+    LIST_FOREACH (find, &tasks->finds, next)
+        if (find->peer == peer)
+            find->peer = NULL;
     tn_blobs_forget(tasks->blobs, peer);
     while (attempt != NULL) {
         struct tn_attempt *next = LIST_NEXT(attempt, next);
@@ -535,6 +673,12 @@ void tn_task_forget_peer(struct tn_tasks *tasks, struct tn_peer *peer, uint16_t 
 
 void tn_task_free_all(struct tn_tasks *tasks)
 {
+    struct tn_find *find;
+
+    while ((find = LIST_FIRST(&tasks->finds)) != NULL) {
+        tn_work_take(find->work);
+        find_free(find);
+    }
     while (!LIST_EMPTY(&tasks->attempts.list))
         tn_attempt_free(&tasks->attempts, LIST_FIRST(&tasks->attempts.list));
 }

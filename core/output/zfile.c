@@ -6,12 +6,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <openssl/evp.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <zstd.h>
 
-enum { HEAD = 8, FOOTER = 9, ENTRY = 8 };
-static const uint32_t label_magic = 0x184D2A50u;
+/* The frame of digests: its head, a version, SHA-256 of the file (all of it but this frame), SHA-256 of the content. */
+enum { HEAD = 8, FOOTER = 9, ENTRY = 8, DIGEST = TN_ZFILE_DIGEST, SEAL = HEAD + 4 + 2 * DIGEST, PIECE = 1 << 20 };
+static const uint32_t seal_magic = 0x184D2A51u;
+static const uint32_t seal_version = 0x315A4E54u; /* "TNZ1" */
 static const uint32_t table_magic = 0x184D2A5Eu;
 static const uint32_t footer_magic = 0x8F92EAB1u;
 
@@ -35,6 +38,8 @@ struct tn_zwriter {
     struct frame *frames;
     size_t count;
     size_t room;
+    EVP_MD_CTX *file;    /* digest of what is in the file */
+    EVP_MD_CTX *content; /* digest of what was taken; NULL: of a part only, since it was taken up */
 };
 
 static void put32(uint8_t *at, uint32_t value)
@@ -68,6 +73,29 @@ void tn_zpack_free(struct tn_zpack *zpack)
     free(zpack);
 }
 
+/* ---- digests ---- */
+
+static EVP_MD_CTX *digest_new(void)
+{
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+
+    if (digest == NULL || EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1)
+        tn_fatal(3, "out of memory: a digest");
+    return digest;
+}
+
+static void digest_add(EVP_MD_CTX *digest, const void *bytes, size_t length)
+{
+    if (digest != NULL && EVP_DigestUpdate(digest, bytes, length) != 1)
+        tn_fatal(3, "SHA-256 failed");
+}
+
+static void digest_end(EVP_MD_CTX *digest, uint8_t out[DIGEST])
+{
+    if (EVP_DigestFinal_ex(digest, out, NULL) != 1)
+        tn_fatal(3, "SHA-256 failed");
+}
+
 /* ---- writing ---- */
 
 static int write_at(const struct tn_zwriter *writer, const void *bytes, size_t length, struct tn_err *err)
@@ -99,31 +127,21 @@ static struct tn_zwriter *writer_open(struct tn_zpack *zpack, const char *path, 
     writer->zpack = zpack;
     writer->path = tn_fs_path("%s", path);
     writer->fd = fd;
+    writer->file = digest_new();
     return writer;
 }
 
-struct tn_zwriter *tn_zwriter_create(struct tn_zpack *zpack, const char *path, const char *label, struct tn_err *err)
+struct tn_zwriter *tn_zwriter_create(struct tn_zpack *zpack, const char *path, struct tn_err *err)
 {
-    struct tn_zwriter *writer = writer_open(zpack, path, O_CREAT | O_TRUNC, err);
-    uint8_t head[HEAD + TN_ZFILE_LABEL_MAX];
-    size_t length = label != NULL ? strlen(label) : 0;
+    struct tn_zwriter *writer;
 
-    if (writer == NULL || label == NULL)
-        return writer;
-    if (length > TN_ZFILE_LABEL_MAX) {
-        tn_err_set(err, TN_ERR_LIMIT, "%s: a label of %zu bytes, at most %d are allowed", path, length,
-                   TN_ZFILE_LABEL_MAX);
-        tn_zwriter_close(writer);
+    if (unlink(path) != 0 && errno != ENOENT) { /* never emptied: it might have another name */
+        tn_err_sys(err, errno, "cannot replace %s", path);
         return NULL;
     }
-    put32(head, label_magic);
-    put32(head + 4, (uint32_t)length);
-    memcpy(head + HEAD, label, length);
-    if (write_at(writer, head, HEAD + length, err) != 0) {
-        tn_zwriter_close(writer);
-        return NULL;
-    }
-    writer->stored = HEAD + length;
+    writer = writer_open(zpack, path, O_CREAT | O_EXCL, err);
+    if (writer != NULL)
+        writer->content = digest_new();
     return writer;
 }
 
@@ -159,13 +177,10 @@ static int scan_frames(struct tn_zwriter *writer, uint64_t stored, struct tn_err
         length = ZSTD_findFrameCompressedSize(bytes->data, (size_t)got);
         if (ZSTD_isError(length))
             return tn_err_set(err, TN_ERR_PROTOCOL, "%s is damaged at %" PRIu64, writer->path, writer->stored);
-        if (writer->stored == 0 && got >= HEAD && get32((uint8_t *)bytes->data) == label_magic) {
-            writer->stored = length;
-            continue;
-        }
         size = ZSTD_getFrameContentSize(bytes->data, (size_t)got);
         if (size > TN_ZFILE_FRAME)
             return tn_err_set(err, TN_ERR_PROTOCOL, "%s is damaged at %" PRIu64, writer->path, writer->stored);
+        digest_add(writer->file, bytes->data, length);
         note_frame(writer, length, (size_t)size);
     }
     return 0;
@@ -206,6 +221,7 @@ int tn_zwriter_flush(struct tn_zwriter *writer, struct tn_err *err)
         return tn_err_set(err, TN_ERR_SYSTEM, "cannot compress %s: %s", writer->path, ZSTD_getErrorName(length));
     if (write_at(writer, out->data, length, err) != 0)
         return -1;
+    digest_add(writer->file, out->data, length);
     note_frame(writer, length, writer->waiting.len);
     tn_buf_free(&writer->waiting);
     return 0;
@@ -218,20 +234,16 @@ int tn_zwriter_write(struct tn_zwriter *writer, const void *bytes, size_t length
     if (writer->waiting.len + length > TN_ZFILE_FRAME && tn_zwriter_flush(writer, err) != 0)
         return -1;
     tn_buf_add(&writer->waiting, bytes, length);
+    digest_add(writer->content, bytes, length);
     return 0;
 }
 
-int tn_zwriter_finish(struct tn_zwriter *writer, struct tn_err *err)
+static void make_table(const struct tn_zwriter *writer, struct tn_buf *table)
 {
-    struct tn_buf *table = &writer->zpack->scratch;
-    size_t length;
-    uint8_t *at;
+    size_t length = HEAD + writer->count * ENTRY + FOOTER;
+    uint8_t *at = (uint8_t *)tn_buf_reserve(table, length);
 
-    if (tn_zwriter_flush(writer, err) != 0)
-        return -1;
-    length = HEAD + writer->count * ENTRY + FOOTER;
-    tn_buf_reset(table);
-    at = (uint8_t *)tn_buf_reserve(table, length);
+    table->len += length;
     put32(at, table_magic);
     put32(at + 4, (uint32_t)(length - HEAD));
     at += HEAD;
@@ -242,9 +254,43 @@ int tn_zwriter_finish(struct tn_zwriter *writer, struct tn_err *err)
     put32(at, (uint32_t)writer->count);
     at[4] = 0;
     put32(at + 5, footer_magic);
-    if (write_at(writer, table->data, length, err) != 0)
+}
+
+static void make_seal(struct tn_zwriter *writer, const struct tn_buf *table, uint8_t seal[SEAL])
+{
+    EVP_MD_CTX *whole = EVP_MD_CTX_new(); /* a copy: a finish that failed for a full disk may be tried again */
+
+    memset(seal, 0, SEAL);
+    put32(seal, seal_magic);
+    put32(seal + 4, SEAL - HEAD);
+    put32(seal + HEAD, seal_version);
+    if (whole == NULL || EVP_MD_CTX_copy_ex(whole, writer->file) != 1)
+        tn_fatal(3, "out of memory: a digest");
+    digest_add(whole, table->data, table->len);
+    digest_end(whole, seal + HEAD + 4);
+    if (writer->content != NULL) {
+        if (EVP_MD_CTX_copy_ex(whole, writer->content) != 1)
+            tn_fatal(3, "out of memory: a digest");
+        digest_end(whole, seal + HEAD + 4 + DIGEST);
+    }
+    EVP_MD_CTX_free(whole);
+}
+
+int tn_zwriter_finish(struct tn_zwriter *writer, struct tn_err *err)
+{
+    auto_buf struct tn_buf end = TN_BUF_INIT;
+    auto_buf struct tn_buf table = TN_BUF_INIT;
+    uint8_t seal[SEAL];
+
+    if (tn_zwriter_flush(writer, err) != 0)
         return -1;
-    if (ftruncate(writer->fd, (off_t)(writer->stored + length)) != 0 || fsync(writer->fd) != 0)
+    make_table(writer, &table);
+    make_seal(writer, &table, seal);
+    tn_buf_add(&end, seal, sizeof(seal));
+    tn_buf_add(&end, table.data, table.len);
+    if (write_at(writer, end.data, end.len, err) != 0)
+        return -1;
+    if (ftruncate(writer->fd, (off_t)(writer->stored + end.len)) != 0 || fsync(writer->fd) != 0)
         return tn_err_sys(err, errno, "cannot sync %s", writer->path);
     return 0;
 }
@@ -255,6 +301,8 @@ void tn_zwriter_close(struct tn_zwriter *writer)
         return;
     close(writer->fd);
     tn_buf_free(&writer->waiting);
+    EVP_MD_CTX_free(writer->file);
+    EVP_MD_CTX_free(writer->content);
     free(writer->frames);
     free(writer->path);
     free(writer);
@@ -268,6 +316,11 @@ uint64_t tn_zwriter_size(const struct tn_zwriter *writer)
 uint64_t tn_zwriter_stored(const struct tn_zwriter *writer)
 {
     return writer->stored;
+}
+
+uint64_t tn_zwriter_waiting(const struct tn_zwriter *writer)
+{
+    return writer->waiting.len;
 }
 
 /* ---- reading ---- */
@@ -286,6 +339,9 @@ struct tn_zreader {
     size_t current; /* the frame in `content`, count: none */
     struct tn_buf content;
     struct tn_buf stored;
+    uint64_t seal; /* where the frame of digests is */
+    uint8_t digest[DIGEST];
+    uint8_t content_digest[DIGEST];
 };
 
 static int read_at(const char *path, int fd, void *out, size_t length, uint64_t offset, struct tn_err *err)
@@ -302,13 +358,18 @@ static int read_at(const char *path, int fd, void *out, size_t length, uint64_t 
     return 0;
 }
 
-static uint64_t label_size(const char *path, int fd, uint64_t file)
+static int read_seal(struct tn_zreader *reader, uint64_t at, struct tn_err *err)
 {
-    uint8_t head[HEAD];
+    uint8_t seal[SEAL];
 
-    if (file < HEAD || read_at(path, fd, head, HEAD, 0, NULL) != 0 || get32(head) != label_magic)
-        return 0;
-    return HEAD + (uint64_t)get32(head + 4);
+    if (read_at(reader->path, reader->fd, seal, SEAL, at, err) != 0)
+        return -1;
+    if (get32(seal) != seal_magic || get32(seal + 4) != SEAL - HEAD || get32(seal + HEAD) != seal_version)
+        return tn_err_set(err, TN_ERR_PROTOCOL, "%s is damaged: it has no digest where one belongs", reader->path);
+    memcpy(reader->digest, seal + HEAD + 4, DIGEST);
+    memcpy(reader->content_digest, seal + HEAD + 4 + DIGEST, DIGEST);
+    reader->seal = at;
+    return 0;
 }
 
 /* Fills the places from the table; every sum is checked, so that no frame leads out of the file. */
@@ -319,12 +380,12 @@ static int read_table(struct tn_zreader *reader, uint64_t file, struct tn_err *e
     struct place place = {0, 0};
     uint64_t length;
 
-    if (file < FOOTER + HEAD || read_at(reader->path, reader->fd, footer, FOOTER, file - FOOTER, err) != 0 ||
+    if (file < FOOTER + HEAD + SEAL || read_at(reader->path, reader->fd, footer, FOOTER, file - FOOTER, err) != 0 ||
         get32(footer + 5) != footer_magic)
         return tn_err_set(err, TN_ERR_PROTOCOL, "%s is not a finished stored file", reader->path);
     reader->count = get32(footer);
     length = (uint64_t)reader->count * ENTRY;
-    if (length + FOOTER + HEAD > file)
+    if (length + FOOTER + HEAD + SEAL > file)
         return tn_err_set(err, TN_ERR_PROTOCOL, "%s: the table of %zu frames is larger than the file", reader->path,
                           reader->count);
     reader->places = calloc(reader->count + 1, sizeof(*reader->places));
@@ -333,7 +394,6 @@ static int read_table(struct tn_zreader *reader, uint64_t file, struct tn_err *e
     tn_buf_reserve(table, length);
     if (read_at(reader->path, reader->fd, table->data, length, file - FOOTER - length, err) != 0)
         return -1;
-    place.at = label_size(reader->path, reader->fd, file);
     for (size_t i = 0; i < reader->count; i++) {
         const uint8_t *entry = (const uint8_t *)table->data + i * ENTRY;
 
@@ -345,9 +405,10 @@ static int read_table(struct tn_zreader *reader, uint64_t file, struct tn_err *e
     }
     reader->places[reader->count] = place;
     reader->current = reader->count;
-    if (place.at > file)
-        return tn_err_set(err, TN_ERR_PROTOCOL, "%s: frames end behind the file", reader->path);
-    return 0;
+    if (place.at != file - FOOTER - length - HEAD - SEAL)
+        return tn_err_set(err, TN_ERR_PROTOCOL, "%s is damaged: its frames do not end where its table begins",
+                          reader->path);
+    return read_seal(reader, place.at, err);
 }
 
 struct tn_zreader *tn_zreader_open(const char *path, struct tn_err *err)
@@ -462,24 +523,52 @@ int tn_zreader_read(struct tn_zreader *reader, uint64_t offset, size_t length, s
     return 0;
 }
 
-int tn_zfile_label(const char *path, struct tn_buf *label, struct tn_err *err)
-{
-    auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    uint8_t head[HEAD];
-    uint32_t length;
+/* ---- verifying ---- */
 
-    if (fd < 0)
-        return tn_err_sys(err, errno, "cannot open %s", path);
-    if (read_at(path, fd, head, HEAD, 0, err) != 0)
-        return -1;
-    length = get32(head + 4);
-    if (get32(head) != label_magic || length > TN_ZFILE_LABEL_MAX)
-        return tn_err_set(err, TN_ERR_PROTOCOL, "%s has no label", path);
-    tn_buf_reset(label);
-    tn_buf_reserve(label, length);
-    if (read_at(path, fd, label->data, length, HEAD, err) != 0)
-        return -1;
-    label->len = length;
-    label->data[length] = '\0';
+const uint8_t *tn_zreader_digest(const struct tn_zreader *reader)
+{
+    return reader->digest;
+}
+
+const uint8_t *tn_zreader_content(const struct tn_zreader *reader)
+{
+    static const uint8_t unknown[DIGEST];
+
+    return memcmp(reader->content_digest, unknown, DIGEST) != 0 ? reader->content_digest : NULL;
+}
+
+static int add_part(const struct tn_zreader *reader, EVP_MD_CTX *digest, uint64_t from, uint64_t to, char *piece,
+                    struct tn_err *err)
+{
+    while (from < to) {
+        size_t part = to - from < PIECE ? (size_t)(to - from) : PIECE;
+
+        if (read_at(reader->path, reader->fd, piece, part, from, err) != 0)
+            return -1;
+        digest_add(digest, piece, part);
+        from += part;
+    }
     return 0;
+}
+
+int tn_zreader_verify(const struct tn_zreader *reader, struct tn_err *err)
+{
+    auto_free char *piece = malloc(PIECE);
+    EVP_MD_CTX *digest = digest_new();
+    uint8_t is[DIGEST];
+    struct stat status;
+    int failed;
+
+    if (piece == NULL)
+        tn_fatal(3, "out of memory: a piece of a stored file");
+    failed = fstat(reader->fd, &status) != 0 ? tn_err_sys(err, errno, "cannot read %s", reader->path)
+                                             : add_part(reader, digest, 0, reader->seal, piece, err);
+    if (failed == 0)
+        failed = add_part(reader, digest, reader->seal + SEAL, (uint64_t)status.st_size, piece, err);
+    digest_end(digest, is);
+    EVP_MD_CTX_free(digest);
+    if (failed == 0 && memcmp(is, reader->digest, DIGEST) != 0)
+        failed = tn_err_set(err, TN_ERR_PROTOCOL, "%s is damaged: its SHA-256 is another than when it was stored",
+                            reader->path);
+    return failed;
 }

@@ -335,6 +335,13 @@ int tn_tar_get_work(void *arg, int side)
 {
     const struct tn_agent_tree *tree = arg;
 
+    /* Where patterns are to be looked for is no path that may match nothing. */
+    if ((tree->flags & TN_AGENT_GLOB) == 0 && chdir(tree->path) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
+        static const char *const nothing[] = {NULL};
+
+        tn_side_say(side, TN_SIDE_MISSING, 0, "%s", tree->path);
+        return tn_tar_pack(nothing, false, STDOUT_FILENO, side);
+    }
     if (chdir(tree->path) != 0) {
         tn_side_say(side, TN_SIDE_ERROR, errno, "cannot enter the folder %s: %s", tree->path, strerror(errno));
         return 1;

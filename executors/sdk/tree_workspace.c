@@ -74,8 +74,8 @@ static void attach_done(struct tn_task *task)
 {
     char text[32];
 
-    tn_runner_say(task, "Workspace attached at %s: %d layers, %s\n", task->tree->target,
-                  cJSON_GetArraySize(task->tree->blobs),
+    tn_runner_say(task, "Workspace attached at %s: %d layer%s, %s\n", task->tree->target,
+                  cJSON_GetArraySize(task->tree->blobs), cJSON_GetArraySize(task->tree->blobs) == 1 ? "" : "s",
                   tn_units_size_text(task->tree->total, text, sizeof(text)));
     tn_tree_done(task, NULL);
 }
@@ -86,7 +86,8 @@ static void say_conflict(struct tn_task *task, const cJSON *conflict)
     auto_buf struct tn_buf line = TN_BUF_INIT;
     const cJSON *name;
 
-    tn_buf_addf(&line, "  - %s (jobs ", tn_json_string(conflict, "path", "?"));
+    tn_buf_addf(&line, "  - %s (%s ", tn_json_string(conflict, "path", "?"),
+                first != NULL && first->next != NULL ? "jobs" : "tasks of job");
     cJSON_ArrayForEach (name, tn_json_get(conflict, "jobs"))
         tn_buf_addf(&line, "%s%s", name != first ? ", " : "",
                     cJSON_IsString(name) ? name->valuestring : "?");
