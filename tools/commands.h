@@ -9,5 +9,6 @@ enum { EXIT_SUCCEEDED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INSTALLATION = 
 int command_run(int argc, char **argv);
 int command_config(int argc, char **argv);
 int command_settings(int argc, char **argv);
+int command_store(int argc, char **argv);
 
 #endif

@@ -3,6 +3,8 @@
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/lib/log.h"
+#include "core/lib/units.h"
+#include "core/output/room.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,11 +18,10 @@
 #include <time.h>
 
 enum {
-    RUNS_KEPT = 50,
     /* A socket's path is at most 100 bytes; the longest that is made below a run folder is "/SUBFOLDER/name.XXXXXXXX"
      * and an executor's "/docker/TASK.ATTEMPT/agent/s". */
     RUN_PATH_MAX = 100 - 58,
-    YOUNG_S = 60, /* a run folder younger than this may be just being made */
+    ROOM_LEAST = 1 << 20,
 };
 
 static char *random_hex(size_t bytes)
@@ -51,58 +52,34 @@ static int lock_folder(const char *folder)
     return lock_by(folder, "client.lock");
 }
 
-static bool remove_unused(const char *path)
+/* Makes nothing: that would make an old folder look new. One without a lock of its own is locked itself. */
+static int lock_as_it_is(const char *folder, const char *name)
 {
-    auto_fd int lock = lock_folder(path);
-    struct tn_err err = TN_ERR_INIT;
+    auto_free char *path = tn_fs_path("%s/%s", folder, name);
+    auto_fd int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
-    if (lock < 0)
-        return false;
-    if (tn_fs_remove_tree(path, &err) != 0)
-        tn_warn("%s", err.text);
-    return true;
+    if (fd < 0 && errno == ENOENT)
+        fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0)
+        return -1;
+    return steal_fd(&fd);
 }
 
-static int by_name(const struct dirent **a, const struct dirent **b)
+int folders_lock(const char *folder)
 {
-    return strcmp((*a)->d_name, (*b)->d_name);
+    auto_free char *path = tn_fs_path("%s/tenond.lock", folder);
+    auto_fd int client = lock_as_it_is(folder, "client.lock");
+    auto_fd int tenond = -1;
+
+    if (client < 0 || access(path, F_OK) != 0)
+        return steal_fd(&client);
+    tenond = lock_as_it_is(folder, "tenond.lock");
+    return tenond >= 0 ? steal_fd(&client) : -1;
 }
 
 static int visible(const struct dirent *entry)
 {
     return entry->d_name[0] != '.';
-}
-
-static void prune_runs(const char *runs)
-{
-    struct dirent **entries;
-    int count = scandir(runs, &entries, visible, by_name);
-
-    for (int i = 0; i < count; i++) {
-        auto_free char *path = tn_fs_path("%s/%s", runs, entries[i]->d_name);
-
-        if (i < count - RUNS_KEPT)
-            remove_unused(path);
-        free(entries[i]);
-    }
-    if (count >= 0)
-        free(entries);
-}
-
-static void prune_run_folders(const char *base)
-{
-    auto_dir DIR *dir = opendir(base);
-    const struct dirent *entry;
-    time_t now = time(NULL);
-
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        auto_free char *path = tn_fs_path("%s/%s", base, entry->d_name);
-        struct stat status;
-
-        if (visible(entry) && lstat(path, &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid() &&
-            status.st_mtim.tv_sec + YOUNG_S < now)
-            remove_unused(path);
-    }
 }
 
 /* ---- the run folder ---- */
@@ -125,7 +102,6 @@ static char *try_run_folder(const char *base)
 
     if (strlen(path) > RUN_PATH_MAX || !private_folder(base))
         return NULL;
-    prune_run_folders(base);
     return mkdir(path, 0700) == 0 ? steal_ptr(&path) : NULL;
 }
 
@@ -154,7 +130,7 @@ static char *make_run_folder(struct tn_err *err)
 
 /* ---- all of them ---- */
 
-static char *state_home(void)
+char *folders_home(void)
 {
     const char *xdg = getenv("XDG_STATE_HOME");
     const char *home = getenv("HOME");
@@ -191,7 +167,6 @@ static int make_state(struct folders *folders, const char *home, struct tn_err *
     }
     if (tn_fs_make_dirs(runs, 0700, err) != 0)
         return -1;
-    prune_runs(runs);
     folders->state = tn_fs_path("%s/%s", runs, folders->name);
     if (tn_fs_make_dirs(folders->state, 0700, err) != 0)
         return -1;
@@ -199,14 +174,37 @@ static int make_state(struct folders *folders, const char *home, struct tn_err *
     return folders->state_lock >= 0 ? 0 : tn_err_sys(err, errno, "cannot lock %s", folders->state);
 }
 
+/* With less, the ledger and the logs of the services cannot even begin, and nobody could say why. */
+static int check_room(const char *home, struct tn_err *err)
+{
+    auto_free char *there = tn_fs_path("%s", home);
+    uint64_t room;
+    char has[32];
+    char needs[32];
+
+    while (access(there, F_OK) != 0 && strrchr(there, '/') > there)
+        *strrchr(there, '/') = '\0';
+    room = tn_room_free(there);
+    if (room >= ROOM_LEAST)
+        return 0;
+    tn_err_set(err, TN_ERR_SYSTEM,
+               "the disk of %s is full: %s are free, a run needs %s; make room there, or choose another disk with "
+               "$XDG_STATE_HOME",
+               home, tn_units_size_text(room, has, sizeof(has)),
+               tn_units_size_text(ROOM_LEAST, needs, sizeof(needs)));
+    return -1;
+}
+
 int folders_make(struct folders *folders, bool keep_state, struct tn_err *err)
 {
-    auto_free char *home = state_home();
+    auto_free char *home = folders_home();
 
     memset(folders, 0, sizeof(*folders));
     folders->state_lock = folders->run_lock = -1;
     folders->keep_state = keep_state;
     folders->name = run_name();
+    if (keep_state && check_room(home, err) != 0)
+        return -1;
     folders->run = make_run_folder(err);
     if (folders->run == NULL)
         return -1;

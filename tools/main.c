@@ -18,6 +18,7 @@ static const struct command {
     {"run", command_run, "run the project's workflows on this host"},
     {"config", command_config, "validate a config, or print it with everything expanded"},
     {"settings", command_settings, "check this host's settings, and print them"},
+    {"store", command_store, "what is kept on this host: how much, whether it is whole, what may go"},
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
@@ -30,13 +31,22 @@ static void print_help(FILE *out)
     fputs("\n`tenon COMMAND --help` tells more of one. `tenon --version` prints the version.\n", out);
 }
 
-/* Of so few names the first letter tells which was meant. */
+static size_t common(const char *a, const char *b)
+{
+    size_t length = 0;
+
+    while (a[length] != '\0' && (a[length] | 0x20) == b[length])
+        length++;
+    return length;
+}
+
+/* Of so few names the first letters tell which was meant. */
 static int unknown_command(const char *word)
 {
     const char *meant = NULL;
 
-    for (size_t i = 0; i < COMMANDS && meant == NULL; i++)
-        if ((word[0] | 0x20) == commands[i].name[0])
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (common(word, commands[i].name) > (meant != NULL ? common(word, meant) : 0))
             meant = commands[i].name;
     fprintf(stderr, "tenon: there is no command \"%s\"", word);
     if (meant != NULL)

@@ -10,6 +10,7 @@
 #include "tools/disk.h"
 #include "tools/follow.h"
 #include "tools/narrate.h"
+#include "tools/prune.h"
 #include "tools/repository.h"
 #include "tools/run_help.h"
 #include "tools/session.h"
@@ -23,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -453,6 +455,22 @@ static void in_session(struct run *run)
     narrate_free(&run->narrator);
 }
 
+static void ignore_removed(void *arg, const char *kind, const char *path, uint64_t bytes)
+{
+}
+
+/* What is past its time goes when a run begins, on this host and in no queue. */
+static void prune_old(const cJSON *settings)
+{
+    auto_free char *home = folders_home();
+    struct tn_retention retention = {.keep = tn_keep_read(tn_json_get(settings, "store")),
+                                     .now = (uint64_t)time(NULL),
+                                     .removed = ignore_removed};
+
+    prune_runs(home, &retention);
+    prune_run_folders(&retention);
+}
+
 static void with_signals(struct run *run)
 {
     static const int numbers[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
@@ -467,6 +485,7 @@ static void with_signals(struct run *run)
         if (events[i] == NULL || event_add(events[i], NULL) != 0)
             tn_fatal(EXIT_INSTALLATION, "cannot watch signals");
     }
+    prune_old(run->settings);
     if (folders_make(&run->folders, true, &err) != 0 ||
         (run->settings != NULL &&
          settings_hand_over(run->settings, run->folders.run, &run->folders.settings, &err) != 0)) {

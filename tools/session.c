@@ -5,6 +5,7 @@
 #include "core/lib/fs.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
+#include "core/output/room.h"
 #include "core/peer/service.h"
 #include "tools/tail.h"
 #include "transports/ipc/ipc.h"
@@ -23,6 +24,7 @@
 
 enum {
     START_MS = 15000,
+    FULL_BYTES = 256 * 1024, /* with less free the services cannot begin */
     READY_BYTES = 65536,
     EVENTS_CAP = 256, /* events a wake-up */
     LOG_LINES = 12,
@@ -183,7 +185,8 @@ static int wait_ready(struct session *session, const bool *interrupted, struct t
         if (*interrupted)
             rc = tn_err_set(err, TN_ERR_UNAVAILABLE, "interrupted");
         else if (now_ms() > end)
-            rc = tn_err_set(err, TN_ERR_UNAVAILABLE, "tenond is not ready after %d s", START_MS / 1000);
+            rc = tn_err_set(err, TN_ERR_UNAVAILABLE, "tenond is not ready after %d s%s", START_MS / 1000,
+                            tn_room_free(session->state_log) < FULL_BYTES ? ": the disk of its state is full" : "");
         else if (wake == NULL || event_add(wake, &wait) != 0 || event_base_loop(session->base, EVLOOP_ONCE) < 0)
             rc = tn_err_set(err, TN_ERR_SYSTEM, "the event loop failed");
         else
