@@ -245,7 +245,7 @@ static void attempt_failed(struct tn_docker_pull *pull, const char *text)
 }
 
 /* One place has failed: the next, or the end of the attempt. */
-static void place_failed(struct tn_docker_pull *pull, bool passes, bool infrastructure, const char *text)
+static void place_failed(struct tn_docker_pull *pull, bool passes, bool answered, bool infrastructure, const char *text)
 {
     bool last = pull->at + 1 == pull->n_candidates;
 
@@ -253,6 +253,8 @@ static void place_failed(struct tn_docker_pull *pull, bool passes, bool infrastr
     current(pull)->is_final = !passes;
     pull->passes = pull->passes || passes;
     pull->infrastructure = pull->infrastructure || infrastructure;
+    if (last && answered)
+        pull->refreshing = false; /* what the registry refuses today is not taken from yesterday's */
     if (pull->refreshing && last) {
         struct tn_docker_images *images = &pull->docker->images;
 
@@ -281,7 +283,8 @@ static void pull_failed(struct tn_docker_pull *pull, int status, const char *wor
     if (wait > pull->retry_after_ms)
         pull->retry_after_ms = wait;
     tn_pull_fault_text(fault, &current(pull)->ref, words, whose, text, sizeof(text));
-    place_failed(pull, tn_pull_fault_passes(fault), tn_pull_fault_is_infrastructure(fault), text);
+    place_failed(pull, tn_pull_fault_passes(fault), tn_pull_fault_is_answer(fault),
+                 tn_pull_fault_is_infrastructure(fault), text);
 }
 
 static void on_new_image(int status, const cJSON *json, const struct tn_err *err, void *arg)
@@ -364,7 +367,7 @@ static void on_ecr(const struct tn_credentials *credentials, const struct tn_err
 
     pull->ecr = NULL;
     if (err != NULL) {
-        place_failed(pull, passes, passes, err->text);
+        place_failed(pull, passes, !passes, passes, err->text);
         return;
     }
     pull->credentials = *credentials;
@@ -434,7 +437,7 @@ static void try_candidate(struct tn_docker_pull *pull)
     if (find_credentials(pull, &err) != 0) {
         name_of(current(pull), name);
         snprintf(text, sizeof(text), "image %s: %s", name, err.text);
-        place_failed(pull, false, err.code != TN_ERR_CONFIG, text);
+        place_failed(pull, false, true, err.code != TN_ERR_CONFIG, text);
     } else if (pull->ecr == NULL) {
         pull_candidate(pull);
     }

@@ -3,7 +3,9 @@
  *
  * An image that is there is used without asking anybody if it was named by a digest, or if it was not Tenon that pulled
  * it. One that Tenon pulled by a tag is asked for again, for the tag may have moved, unless docker.refresh_after has
- * not passed yet; when that fails, the one that is there is used, and it is said why.
+ * not passed yet. When its registry cannot be asked, the one that is there is used, and it is said why; what the
+ * registry refuses is not had from here either, so a wrong password fails whether or not somebody else's job pulled the
+ * image before.
  *
  * A fault that passes (rate limit, 5xx, a broken connection) is tried again with growing waits, docker.pull_attempts
  * times in all; what can only fail again is not. */

@@ -59,6 +59,12 @@ bool tn_pull_fault_passes(enum tn_pull_fault fault)
     return fault <= TN_PULL_UNKNOWN;
 }
 
+bool tn_pull_fault_is_answer(enum tn_pull_fault fault)
+{
+    return fault == TN_PULL_CREDENTIALS || fault == TN_PULL_NONE_GIVEN || fault == TN_PULL_MISSING ||
+           fault == TN_PULL_PLATFORM || fault == TN_PULL_REFUSED;
+}
+
 bool tn_pull_fault_is_infrastructure(enum tn_pull_fault fault)
 {
     return fault <= TN_PULL_UNKNOWN || fault == TN_PULL_DISK;

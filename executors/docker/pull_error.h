@@ -29,6 +29,8 @@ enum tn_pull_fault tn_pull_fault_of(int status, const char *words, bool with_cre
 
 /* May the same request do better after a while? */
 bool tn_pull_fault_passes(enum tn_pull_fault fault);
+/* Did the registry answer, and say no? Else it could not be asked, or not be believed. */
+bool tn_pull_fault_is_answer(enum tn_pull_fault fault);
 /* Would another attempt of the job, perhaps on another host, help? Else the config is at fault. */
 bool tn_pull_fault_is_infrastructure(enum tn_pull_fault fault);
 

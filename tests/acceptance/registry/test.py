@@ -114,7 +114,7 @@ with contextlib.ExitStack() as stack:
     successes({
         "tag": (f"image: '{private.host}/team/solo:1', {AUTH}", "solo",
                 f"Pulling image {private.host}/team/solo:1 as user \"ci-user\" (`auth` in the config)\n",
-                f"Pulled image {private.host}/team/solo:1 in ", " s: 2 layers, 1.0 MB\n",
+                f"Pulled image {private.host}/team/solo:1 in ", " s: 2 layers, ",
                 f"Using image {private.host}/team/solo:1@{made_of['solo']}\n"),
         "digest": (f"image: '{app}@{two}', {AUTH}", "two", f"Using image {app}@{two}\n"),
         "both": (f"image: '{app}:1@{one}', {AUTH}", "one", f"Using image {app}:1@{one}\n"),
@@ -135,7 +135,7 @@ with contextlib.ExitStack() as stack:
                   "unexpected HTTP status: 503 Service Unavailable; the next one follows in 1.",
                   f"Attempt 2 of 3 failed: image {proxy.host}/team/flaky:1: registry {proxy.host} failed: Head "),
         "slow": (f"image: '{proxy.host}/team/slow:1'", "slow", f"Pulling image {proxy.host}/team/slow:1: ", " of 3 layers, ",
-                 " of 4.0 MB, 0.", " MB/s\n", " s: 3 layers, 4.0 MB\n"),
+                 " MB, 0.", " MB/s\n", " s: 3 layers, "),
         "aws": (f"image: '{AWS}/team/aws:1', aws_auth: {{aws_access_key_id: AKIDEXAMPLE, aws_secret_access_key: "
                 "$AWS_SECRET}", "aws", f"Attempt 1 of 3 failed: AWS at {aws.url} failed: HTTP 503: ServerException: try",
                 "as user \"ci-user\" (`aws_auth` in the config)\n"),
@@ -167,6 +167,8 @@ with contextlib.ExitStack() as stack:
         "wrong": (f"image: '{other}:1', auth: {{username: ci-user, password: nonsense}}",
                   f"image {other}:1: registry {private.host} refuses user \"ci-user\" (`auth` in the config): unauthorized: "
                   "authentication required; check the name, the password and that this user may read the repository"),
+        "present": (f"image: '{app}:1', auth: {{username: ci-user, password: nonsense}}", f"image {app}:1: registry "
+                    f"{private.host} refuses user \"ci-user\" (`auth` in the config): "),
         "none": (f"image: '{other}:1'", f"image {other}:1: registry {private.host} wants credentials, or has no such "
                  "repository: "),
         "tag": (f"image: '{other}:nope', {AUTH}", f"image {other}:nope: registry {private.host} has no such image: manifest "
