@@ -15,6 +15,7 @@ enum {
     RECEIVE_CAP = 128,      /* messages a wake-up, so that one peer cannot starve the other events of a loop */
     RESEND_FIRST_MS = 1000, /* doubled up to RESEND_MAX_MS */
     RESEND_MAX_MS = 8000,
+    SOON_MS = 2,      /* between reconnects while nobody is there */
     TICK_MS = 250,    /* how often unanswered requests are looked at, while there are any */
     SILENT_MS = 5000, /* without any message while a request waits: the connection is made anew */
 };
@@ -44,6 +45,7 @@ struct tn_peer {
     struct event *readable;
     struct event *writable;
     struct event *tick;
+    struct event *soon; /* a reconnect that does not wait for the tick */
     uint32_t counter;
     TAILQ_HEAD(, request) requests;
     LIST_HEAD(, request) buckets[BUCKETS];
@@ -79,6 +81,16 @@ static void start_tick(struct tn_peer *peer)
         event_add(peer->tick, &tick);
 }
 
+/* Not at once: as long as nobody is there a new socket fails like the old one, and a loop that is never done with what
+ * is active hears neither signals nor timers. */
+static void reconnect_soon(struct tn_peer *peer)
+{
+    static const struct timeval soon = {0, SOON_MS * 1000};
+
+    if (!event_pending(peer->soon, EV_TIMEOUT, NULL))
+        event_add(peer->soon, &soon);
+}
+
 static void flush_queue(struct tn_peer *peer)
 {
     struct tn_err err = TN_ERR_INIT;
@@ -91,7 +103,7 @@ static void flush_queue(struct tn_peer *peer)
             peer->blocked = true;
             start_tick(peer);
             if (may_reconnect(peer)) /* from the loop, for the caller is using the queue */
-                event_active(peer->tick, EV_TIMEOUT, 0);
+                reconnect_soon(peer);
             event_add(peer->writable, NULL);
             return;
         }
@@ -529,10 +541,12 @@ struct tn_peer *tn_peer_open(const struct tn_peer_config *config, struct tn_err 
     STAILQ_INIT(&peer->queue);
     peer->url = strdup(config->url);
     peer->tick = event_new(config->base, -1, EV_PERSIST, on_tick, peer);
-    if (peer->url == NULL || peer->tick == NULL)
+    peer->soon = evtimer_new(config->base, on_tick, peer);
+    if (peer->url == NULL || peer->tick == NULL || peer->soon == NULL)
         tn_fatal(3, "out of memory for %s", config->url);
     if (open_endpoint(peer, err) != 0) {
         event_free(peer->tick);
+        event_free(peer->soon);
         tn_seen_free(peer->seen);
         free(peer->url);
         free(peer);
@@ -550,6 +564,7 @@ void tn_peer_close(struct tn_peer *peer)
     leave_endpoint(peer);
     peer->config.transport->close(peer->endpoint);
     event_free(peer->tick);
+    event_free(peer->soon);
     tn_seen_free(peer->seen);
     free(peer->url);
     free(peer);
