@@ -221,12 +221,12 @@ void tn_programs_start(struct tn_programs *programs, const struct tn_manifest *e
         return;
     }
     if (programs->refused) {
-        refuse(programs, request, "failed", programs->why);
+        refuse(programs, request, "invalid", programs->why);
         return;
     }
     command = tn_operator_command(programs->config.settings, wanted, tn_json_get(body, "arguments"), &err);
     if (command == NULL)
-        refuse(programs, request, err.code == TN_ERR_USAGE ? "invalid" : "failed", err.text);
+        refuse(programs, request, "invalid", err.text);
     else
         start(programs, executor, request, body, command);
     tn_strings_free(command);

@@ -339,8 +339,9 @@ static void on_started(void *arg, const struct tn_msg *reply)
     if (task == NULL)
         return;
     if (reply->header.kind == TN_MSG_REFUSED || body == NULL)
-        tn_task_not_acquired(task, true, "the agent does not run on this host: %s",
-                             tn_json_string(body, "text", err.text));
+        /* What is invalid are the operator's settings: another attempt would meet the same. */
+        tn_task_not_acquired(task, strcmp(tn_json_string(body, "code", ""), "invalid") != 0,
+                             "the agent does not run on this host: %s", tn_json_string(body, "text", err.text));
     else
         started(tn_executor_self(order.executor), task, body);
 }
