@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -120,6 +121,34 @@ def project(source=None, config=None, files=None):
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "project under test")
     return folder
+
+
+def build_for(user, folder):
+    """Copies the build folder's programs for another user, because the repository may lie where only root may go.
+    Makes `folder`, all of it the user's, with home, tmp, state and run folders. Returns the environment for them, and the
+    command's path."""
+    os.chmod(os.environ["TENON_TEST_FOLDER"], 0o711)
+    os.makedirs(folder, 0o700)
+
+    def not_needed(base, names):
+        kept = []
+        for name in names:
+            path = os.path.join(base, name)
+            mode = os.lstat(path).st_mode
+            if stat.S_ISDIR(mode) and not name.endswith(".p") and name not in ("meson-private", "meson-logs", "tests"):
+                kept.append(name)
+            elif stat.S_ISREG(mode) and (mode & 0o100 or name.endswith((".so", "manifest.json"))):
+                kept.append(name)
+        return set(names) - set(kept)
+
+    build = os.path.join(folder, "build")
+    shutil.copytree(BUILD, build, ignore=not_needed)
+    env = {"HOME": folder + "/home", "TMPDIR": folder + "/tmp", "XDG_STATE_HOME": folder + "/state",
+           "XDG_RUNTIME_DIR": folder + "/run"}
+    for path in env.values():
+        os.mkdir(path, 0o700)
+    subprocess.run(["chown", "-R", f"{user}:{user}", folder], check=True)
+    return env, build + "/tools/tenon"
 
 
 class Result:
