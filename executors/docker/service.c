@@ -18,6 +18,7 @@ enum {
     DRAIN_MS = 10000,
     TAIL_BYTES = 4096, /* of its last output, to be said when it ends early */
     TAIL_LINES = 10,
+    SAY_BYTES = 900,
     STATUS_KILLED = 137, /* 128 + SIGKILL, as the engine says it */
 };
 
@@ -33,8 +34,7 @@ struct tn_docker_service {
     bool paused;
     bool read;         /* its output, to the end */
     bool ended;        /* the container; `end` says how */
-    bool killed;       /* by us, as far as the engine says */
-    bool with_the_job; /* that, and nothing else ended it */
+    bool with_the_job; /* nothing but the job's end ended it */
     struct tn_companion_end end;
     char why[500];
 };
@@ -67,6 +67,10 @@ static void say_tail(struct tn_docker_service *service)
 
     while (length > 0 && text[length - 1] == '\n')
         length--;
+    if (length > SAY_BYTES) {
+        text += length - SAY_BYTES;
+        length = SAY_BYTES;
+    }
     for (const char *at = text + length; at > text && lines < TAIL_LINES; at--)
         if (at[-1] == '\n' && ++lines == TAIL_LINES) {
             length -= (size_t)(at - text);
@@ -322,7 +326,8 @@ static void on_asked(int status, const cJSON *json, const struct tn_err *err, vo
                                                                               : "the engine does not say how");
         return;
     }
-    if (service->killed && !state.oom_killed && (state.running || state.exit_code == STATUS_KILLED)) {
+    /* Killed by us, perhaps in an earlier life of this process. */
+    if (!state.oom_killed && (state.running || state.exit_code == STATUS_KILLED)) {
         service->with_the_job = service->ended = true;
         finish(service);
         return;
@@ -337,7 +342,6 @@ static void on_killed(int status, const cJSON *json, const struct tn_err *err, v
     char name[TN_CONTAINER_NAME_MAX + 1];
 
     service->ask = NULL;
-    service->killed = err == NULL;
     /* It may have ended just before, which nobody has heard of yet. */
     tn_docker__container_name(service->env, service->index, name, sizeof(name));
     service->ask = tn_engine_inspect(service->env->docker->engine, name, TN_ENGINE_THEN(ASK_MS, on_asked, service));
