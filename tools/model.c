@@ -126,6 +126,8 @@ static void free_job(struct model_job *job)
         free(task->node);
         free(task->folder);
         free(task->artifacts);
+        free(task->tests.folder);
+        cJSON_Delete(task->tests.failures);
         free(task);
     }
     free(job->tasks);
@@ -251,6 +253,11 @@ static void take_tests(struct model_tests *tests, const cJSON *row)
     tests->total = (unsigned)tn_json_number(object, "total", 0);
     tests->failed = (unsigned)tn_json_number(object, "failed", 0);
     tests->skipped = (unsigned)tn_json_number(object, "skipped", 0);
+    tests->flaky = (unsigned)tn_json_number(object, "flaky", 0);
+    free(tests->folder);
+    cJSON_Delete(tests->failures);
+    tests->folder = copy(tn_json_string(object, "folder", ""));
+    tests->failures = cJSON_Duplicate(tn_json_get(object, "failures"), true);
 }
 
 static void update_task(struct model *model, struct model_job *job, const cJSON *row)
@@ -457,7 +464,7 @@ int model_exit_code(const struct model *model)
 
 struct model_tests model_job_tests(const struct model_job *job)
 {
-    struct model_tests sum = {false, 0, 0, 0};
+    struct model_tests sum = {0};
 
     for (size_t i = 0; i < job->task_count; i++) {
         const struct model_tests *tests = &job->tasks[i]->tests;
@@ -466,6 +473,7 @@ struct model_tests model_job_tests(const struct model_job *job)
         sum.total += tests->total;
         sum.failed += tests->failed;
         sum.skipped += tests->skipped;
+        sum.flaky += tests->flaky;
     }
     return sum;
 }

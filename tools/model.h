@@ -18,6 +18,9 @@ struct model_tests {
     unsigned total;
     unsigned failed;
     unsigned skipped;
+    unsigned flaky;
+    char *folder;    /* of a task: owned, where the results lie, NULL if unknown; of a job: NULL */
+    cJSON *failures; /* of a task: owned, the first failed ones, [{name, classname?, file?, message?}]; or NULL */
 };
 
 /* Strings are owned and never NULL unless said otherwise. */

@@ -3,6 +3,7 @@
 #include "core/lib/buf.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
+#include "core/lib/json.h"
 #include "core/lib/log.h"
 #include "tools/tail.h"
 #include "tools/text.h"
@@ -11,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TAIL_LINES = 20 };
+enum { TAIL_LINES = 20, FAILURES_MAX = 50 };
 
 static double seconds(uint64_t started, uint64_t ended)
 {
@@ -34,6 +35,11 @@ static void add_tests(cJSON *object, const struct model_tests *tests)
     cJSON_AddNumberToObject(item, "total", tests->total);
     cJSON_AddNumberToObject(item, "failed", tests->failed);
     cJSON_AddNumberToObject(item, "skipped", tests->skipped);
+    cJSON_AddNumberToObject(item, "flaky", tests->flaky);
+    if (tests->folder != NULL)
+        add_text(item, "folder", tests->folder);
+    if (tests->failures != NULL)
+        cJSON_AddItemToObject(item, "failures", cJSON_Duplicate(tests->failures, true));
 }
 
 static cJSON *step_json(const struct model_step *step)
@@ -96,6 +102,19 @@ static const char *job_reason(const struct model_job *job)
     return "";
 }
 
+/* The failed tests of all its tasks, as far as they are known by name. */
+static void add_failures(cJSON *object, const struct model_job *job)
+{
+    cJSON *tests = cJSON_GetObjectItemCaseSensitive(object, "tests");
+    cJSON *failures = tests != NULL ? cJSON_AddArrayToObject(tests, "failures") : NULL;
+    const cJSON *failure;
+
+    for (size_t i = 0; failures != NULL && i < job->task_count; i++)
+        cJSON_ArrayForEach (failure, job->tasks[i]->tests.failures)
+            if (cJSON_GetArraySize(failures) < FAILURES_MAX)
+                cJSON_AddItemToArray(failures, cJSON_Duplicate(failure, true));
+}
+
 static cJSON *job_json(const struct model_job *job)
 {
     cJSON *object = cJSON_CreateObject();
@@ -114,6 +133,7 @@ static cJSON *job_json(const struct model_job *job)
     if (artifacts != NULL)
         cJSON_AddStringToObject(object, "artifacts", artifacts);
     add_tests(object, &tests);
+    add_failures(object, job);
     return object;
 }
 
@@ -176,6 +196,8 @@ static void add_row(void *arg, const struct model_job *job)
     set_cell(line, column++, &text);
     if (tests.known)
         tn_buf_addf(&text, "%u, %u failed, %u skipped", tests.total, tests.failed, tests.skipped);
+    if (tests.flaky > 0)
+        tn_buf_addf(&text, ", %u flaky", tests.flaky);
     set_cell(line, column++, &text);
     text_name(job_reason(job), &text);
     set_cell(line, column++, &text);
@@ -264,6 +286,69 @@ static void print_dropped(void *arg, const struct model_job *job)
         }
 }
 
+/* "name (class, file)"; a name may be everything, then that is not said twice. */
+static void add_test_name(const cJSON *failure, struct tn_buf *text)
+{
+    static const char *const more[] = {"classname", "file"};
+    const char *name = tn_json_string(failure, "name", "");
+    const char *before = " (";
+
+    text_name(name[0] != '\0' ? name : "a test without a name", text);
+    for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++) {
+        const char *part = tn_json_string(failure, more[i], "");
+
+        if (part[0] == '\0' || strcmp(part, name) == 0)
+            continue;
+        tn_buf_adds(text, before);
+        text_name(part, text);
+        before = ", ";
+    }
+    tn_buf_adds(text, before[0] == ',' ? ")\n" : "\n");
+}
+
+static void add_message(const char *message, struct tn_buf *text)
+{
+    while (*message != '\0') {
+        size_t length = strcspn(message, "\n");
+
+        tn_buf_adds(text, "      ");
+        text_clean(message, length, 0, text);
+        tn_buf_adds(text, "\n");
+        message += length + (message[length] == '\n');
+    }
+}
+
+static void print_task_tests(FILE *out, const struct model_task *task)
+{
+    const struct model_tests *tests = &task->tests;
+    unsigned told = (unsigned)cJSON_GetArraySize(tests->failures);
+    auto_buf struct tn_buf text = TN_BUF_INIT;
+    const cJSON *failure;
+
+    tn_buf_adds(&text, "\n");
+    text_name(task->job->name, &text);
+    if (task->total > 1)
+        tn_buf_addf(&text, " %u/%u", task->index + 1, task->total);
+    tn_buf_addf(&text, ": %u of %u tests failed\n", tests->failed, tests->total);
+    cJSON_ArrayForEach (failure, tests->failures) {
+        tn_buf_adds(&text, "  ");
+        add_test_name(failure, &text);
+        add_message(tn_json_string(failure, "message", ""), &text);
+    }
+    if (tests->failed > told && told > 0)
+        tn_buf_addf(&text, "  … and %u more\n", tests->failed - told);
+    if (tests->folder != NULL && tests->folder[0] != '\0')
+        tn_buf_addf(&text, "  (all of them: %s)\n", tests->folder);
+    fwrite(text.data, 1, text.len, out);
+}
+
+static void print_failed_tests(void *arg, const struct model_job *job)
+{
+    for (size_t i = 0; i < job->task_count; i++)
+        if (job->tasks[i]->tests.failed > 0)
+            print_task_tests(arg, job->tasks[i]);
+}
+
 static void print_artifacts(void *arg, const struct model_job *job)
 {
     auto_free char *artifacts = job_artifacts(job);
@@ -280,6 +365,7 @@ void summary_print(const struct summary *summary, FILE *out)
     fputs("\n", out);
     print_table(model, out);
     each_job(model, print_failed, out);
+    each_job(model, print_failed_tests, out);
     fputs("\n", out);
     each_job(model, print_dropped, out);
     each_job(model, print_artifacts, out);

@@ -1,0 +1,5 @@
+import time
+
+
+def test_a():
+    time.sleep(0.6)

@@ -1,0 +1,5 @@
+import time
+
+
+def test_c():
+    time.sleep(0.1)
