@@ -167,8 +167,7 @@ static void begin_ssh(struct tn_task *task, const struct tn_remote *remote)
 {
     const struct tn_keyring *keyring = tn_executor_keyring(task->executor);
     const struct tn_identity *identity = tn_keyring_key(keyring, remote);
-    const char *problem =
-        identity != NULL && identity->problem[0] != '\0' ? identity->problem : keyring->known_problem;
+    const char *problem = identity != NULL && identity->problem[0] != '\0' ? identity->problem : keyring->known_problem;
 
     if (problem[0] != '\0') {
         tn_tree_done(task, "%s", problem);

@@ -85,7 +85,8 @@ void tn_task__checkpoint(struct tn_task *task)
     task->checkpoint_sent = true;
     task->checkpoint_dirty = false;
     task->checkpoint_cursor = task->cursor;
-    task->kept_next = (struct tn_kept){task->progress.step, task->progress.tries, task->progress.rerun, task->step_open};
+    task->kept_next =
+        (struct tn_kept){task->progress.step, task->progress.tries, task->progress.rerun, task->step_open};
     tn_outlet_checkpoint(task->outlet, boot, task->cursor, state, on_checkpoint, task);
 }
 

@@ -165,9 +165,9 @@ static void register_executor(struct tn_executor *executor)
 static void set_available(struct tn_executor *executor, const char *reason, bool passes)
 {
     char *copy = reason != NULL ? strdup(reason) : NULL;
-    bool same = executor->available && executor->found_count == 0 && executor->passes == passes &&
-                (reason == NULL ? executor->reason == NULL
-                                : executor->reason != NULL && strcmp(reason, executor->reason) == 0);
+    bool same =
+        executor->available && executor->found_count == 0 && executor->passes == passes &&
+        (reason == NULL ? executor->reason == NULL : executor->reason != NULL && strcmp(reason, executor->reason) == 0);
 
     if (same) { /* found out once more: the scheduler knows */
         free(copy);

@@ -27,10 +27,11 @@ struct tn_environment {
     const char *root; /* put before an absolute working directory; "" where the environment has a root of its own */
     const char *node; /* name to show */
     /* What the environment's own first program would have been (an entrypoint that is kept), NULL at the end: the agent
-     * starts it before the first step, with an empty stdin that stays open, and its end fails the job. NULL: nothing. */
+     * starts it before the first step, with an empty stdin that stays open, and its end fails the job. NULL: nothing.
+     */
     const char *const *program;
     const char *program_name; /* of its log */
-    int patience_ms;  /* so long may the agent be out of reach before the environment counts as lost; 0: 30 s */
+    int patience_ms;          /* so long may the agent be out of reach before the environment counts as lost; 0: 30 s */
 };
 
 /* Beside the steps things may run that put out text of their own: service containers. Each has a log, shown as a step
@@ -54,8 +55,8 @@ struct tn_executor_ops {
     /* An environment for this task. Later: tn_task_acquired() or tn_task_not_acquired(). Text for people on the way:
      * tn_task_say(). */
     void (*acquire)(struct tn_executor *executor, struct tn_task *task);
-    /* Begins a connection to the agent of an environment without a socket: returns a connected descriptor at once, or -1
-     * with errno (then it is asked again). The newest one counts. May be NULL. */
+    /* Begins a connection to the agent of an environment without a socket: returns a connected descriptor at once, or
+     * -1 with errno (then it is asked again). The newest one counts. May be NULL. */
     int (*connect)(struct tn_executor *executor, struct tn_task *task);
     /* Somebody outside told the environment to end (SIGTERM). Later, whatever happens: tn_task_environment_lost() with
      * who did it. NULL: nobody can say. */
@@ -87,7 +88,8 @@ void tn_executor_set_self(struct tn_executor *executor, void *self);
 void *tn_executor_self(struct tn_executor *executor);
 /* `reason` NULL: jobs can run. Else nothing can be acquired for now, and why. May change at any time. */
 void tn_executor_available(struct tn_executor *executor, const char *reason);
-/* The same with a reason that passes by itself (a full disk): jobs wait for it, even those that wait for no executor. */
+/* The same with a reason that passes by itself (a full disk): jobs wait for it, even those that wait for no executor.
+ */
 void tn_executor_busy(struct tn_executor *executor, const char *reason);
 void tn_executor_found(struct tn_executor *executor, uint64_t task, uint32_t attempt);
 void tn_executor_listed(struct tn_executor *executor);

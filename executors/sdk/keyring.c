@@ -3,8 +3,8 @@
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/lib/json.h"
-#include "core/lib/log.h"
 #include "core/lib/known_hosts.h"
+#include "core/lib/log.h"
 
 #include <errno.h>
 #include <fcntl.h>

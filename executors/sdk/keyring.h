@@ -11,7 +11,7 @@
 #include <stddef.h>
 
 enum {
-    TN_KEYRING_MAX = 64,        /* keys, and tokens */
+    TN_KEYRING_MAX = 64,            /* keys, and tokens */
     TN_TOKEN_BYTES = 4096,          /* of a token's file */
     TN_KNOWN_HOSTS_MAX = 96 * 1024, /* of the file of known hosts */
 };

@@ -366,10 +366,11 @@ static void on_cwd_made(struct tn_task *task, const struct tn_agent_exit *end)
     if (end->kind != TN_AGENT_EXITED || end->code != 0) {
         char user[32];
 
-        tn_task_finish(task, TN_TASK_FAILED,
-                       "the working directory %s cannot be made: %.*s; set `working_directory` to a folder that user %s "
-                       "may write to",
-                       task->cwd, (int)end->text_len, end->text, tn_runner_fact(task, "uid", user, sizeof(user)));
+        tn_task_finish(
+            task, TN_TASK_FAILED,
+            "the working directory %s cannot be made: %.*s; set `working_directory` to a folder that user %s "
+            "may write to",
+            task->cwd, (int)end->text_len, end->text, tn_runner_fact(task, "uid", user, sizeof(user)));
         return;
     }
     tn_tests_put_timings(task, go_on);

@@ -220,7 +220,7 @@ void tn_task_acquired(struct tn_task *task, const struct tn_environment *environ
     task->patience_ms = environment->patience_ms > 0 ? environment->patience_ms : CONNECT_MS;
     task->acquire_pending = false;
     if (task->phase != TN_PHASE_ACQUIRING)
-        return; /* canceled meanwhile: release is on its way */
+        return;                                   /* canceled meanwhile: release is on its way */
     tn_companion_keep_program(task, environment); /* its log is open before the agent says anything */
     connect_agent(task);
 }
@@ -374,9 +374,11 @@ static void forget_life(struct tn_task *task)
 
 void tn_task_begin(struct tn_task *task)
 {
-    struct tn_outlet_callbacks callbacks = {
-        .on_reset = on_reset, .on_room = on_room, .on_failed = on_output_failed, .on_stream_failed = on_stream_failed,
-        .arg = task};
+    struct tn_outlet_callbacks callbacks = {.on_reset = on_reset,
+                                            .on_room = on_room,
+                                            .on_failed = on_output_failed,
+                                            .on_stream_failed = on_stream_failed,
+                                            .arg = task};
     const cJSON *workflow = tn_json_get(task->lease, "workflow");
     const cJSON *job = tn_json_get(task->lease, "job");
     const cJSON *index = tn_json_get(task->lease, "task");

@@ -35,9 +35,9 @@ enum tn_task_phase {
 };
 
 struct tn_progress {
-    unsigned step;  /* index of the current step; 0 is "Spin up environment", n is the plan's step n - 1 */
-    unsigned tries; /* how often it was taken up again: gives channels of other numbers to what starts over */
-    unsigned rerun; /* of the current step's command: how often it failed and was to be run again */
+    unsigned step;     /* index of the current step; 0 is "Spin up environment", n is the plan's step n - 1 */
+    unsigned tries;    /* how often it was taken up again: gives channels of other numbers to what starts over */
+    unsigned rerun;    /* of the current step's command: how often it failed and was to be run again */
     uint64_t rerun_at; /* milliseconds since 1970: not before; 0: at once */
     bool begun;        /* a step of the user's has begun */
     bool failed;
@@ -103,9 +103,9 @@ struct tn_task {
     bool reading_held; /* until the current step, taken up again, can take what the agent repeats */
 
     struct tn_progress progress;
-    cJSON *tests;  /* owned: of its results, as TASK_STATE has them (tests.h); part of the progress; NULL: none */
-    char *timings; /* owned: id of the times of the job's tests in the store; NULL: there are none */
-    bool adopted; /* progress came from a checkpoint of an earlier life */
+    cJSON *tests;       /* owned: of its results, as TASK_STATE has them (tests.h); part of the progress; NULL: none */
+    char *timings;      /* owned: id of the times of the job's tests in the store; NULL: there are none */
+    bool adopted;       /* progress came from a checkpoint of an earlier life */
     bool output_failed; /* bytes could not be stored: it ends without another checkpoint */
     bool checkpoint_sent, checkpoint_dirty, checkpoint_held;
     uint64_t checkpoint_cursor; /* of the one that is sent */
@@ -120,7 +120,7 @@ struct tn_task {
 
     STAILQ_HEAD(, tn_report) reports;
     bool report_sent;
-    char *folder; /* owned: of its logs */
+    char *folder;       /* owned: of its logs */
     uint64_t log_limit; /* what is kept of a log; 0: all */
 
     uint64_t step_started_ms;
@@ -130,8 +130,8 @@ struct tn_task {
     bool step_open;    /* the current step has begun and not ended */
     struct tn_op op;
     struct tn_tree_state *tree;
-    struct tn_companions *companions; /* owned; NULL: nothing runs beside the steps */
-    bool drained;                     /* the executor has ended them */
+    struct tn_companions *companions;   /* owned; NULL: nothing runs beside the steps */
+    bool drained;                       /* the executor has ended them */
     void (*then)(struct tn_task *task); /* after the current step's log is open; NULL: it is */
     bool begin_waits;                   /* the current step begins once a checkpoint says so */
     bool command_runs;                  /* the current step's command was started and has not ended */

@@ -1,5 +1,5 @@
-/* Moving file trees between the environment and the store, and the step checkout. Each is a short chain of operations on the agent and requests to tenon-output; after a crash it
- * starts over. */
+/* Moving file trees between the environment and the store, and the step checkout. Each is a short chain of operations
+ * on the agent and requests to tenon-output; after a crash it starts over. */
 #include "executors/sdk/tree.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"

@@ -20,9 +20,7 @@ static const char *key_value(void *arg, const char *name)
 {
     static const struct {
         const char *name, *variable;
-    } variables[] = {{".Branch", "CIRCLE_BRANCH"},
-                     {".BuildNum", "CIRCLE_BUILD_NUM"},
-                     {".Revision", "CIRCLE_SHA1"}};
+    } variables[] = {{".Branch", "CIRCLE_BRANCH"}, {".BuildNum", "CIRCLE_BUILD_NUM"}, {".Revision", "CIRCLE_SHA1"}};
     struct tn_task *task = arg;
     struct tn_tree_state *tree = task->tree;
     const char *value;
