@@ -52,6 +52,7 @@ struct tn_container_host {
     bool swap_limit;
     bool pids_limit;
     bool bridge;     /* the engine has its network "bridge" (not so with --bridge=none) */
+    bool rootless; /* it runs as a user: Podman then has no bridge, and its default network is another */
     char arch[32];   /* as uname says it: "x86_64", "aarch64" */
     char kernel[80]; /* its release, as uname says it */
 };

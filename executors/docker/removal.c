@@ -13,6 +13,7 @@ enum {
     REMOVE_MS = 20000,
     AGAIN_S = 1,
     LATER_S = 5,
+    GONE_MS = 4000,     /* nobody answers at the engine's address */
     GIVE_UP_MS = 12000, /* less than the SDK gives an executor that stops */
 };
 
@@ -52,7 +53,9 @@ static void try_again(struct tn_docker_env *env)
 {
     struct timeval later = {env->abandoned ? LATER_S : AGAIN_S, 0};
 
-    if (!env->abandoned && tn_docker_now_ms() - env->removal_began_ms >= GIVE_UP_MS) {
+    uint64_t tried_ms = tn_docker_now_ms() - env->removal_began_ms;
+
+    if (!env->abandoned && tried_ms >= (env->docker->usable ? GIVE_UP_MS : GONE_MS)) {
         tn_warn(
             "task %s.%u: its containers could not be removed yet: %s; they are removed when the engine answers, or at "
             "the next start of this executor",
