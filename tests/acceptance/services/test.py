@@ -46,6 +46,8 @@ def check_good():
     check_in("127.0.0.1\tcache", died, "names of the services, as a service sees them")
     check_in("last words\n", died, "a service's other stream, which the engine does not order with the first")
     check(died.endswith("\n\nits program ended with exit status 3\n"), "the end of a service's log: " + died)
+    check_in("Service container 2 (docker.io/library/alpine:latest) ended: its program ended with exit status 3\n"
+             "Its last output:\n", result.log("redis", "Spin up environment"), "a service that dies before the steps")
     check(result.log("server", "client").endswith("same\n"), "what the background server answers")
     check_equal(result.log("redis", "limits"), f"memory {2 * GIB}\npids 8192\ncpu 100000 100000\n", "limits")
     check_equal(result.log("redis", "ramdisk").split(), ["tmpfs", "512M", "ran"], "/mnt/ramdisk")
@@ -126,6 +128,8 @@ def check_crash():
         for beat, victim in enumerate(("tenon-executor-docker", "tenon-output", "tenon-executor-docker"), 1):
             running.wait_output(f"beat {beat}")
             os.kill(running.find(victim), signal.SIGKILL)
+        running.wait_output('"name":"works","state":"succeeded"') # its services are being ended
+        os.kill(running.find("tenon-executor-docker"), signal.SIGKILL)
         result = running.wait(90).expect(0)
     tenon.check_nothing_left(HOST)
     lines = step(result, "chatty", "Container alpine:latest (talker)", "succeeded").splitlines()
