@@ -37,6 +37,32 @@ static struct tn_pipeline *example(void)
     return pipeline;
 }
 
+/* A pipeline of a remote repository hands on what to check out; one of a pull request says so to its jobs. */
+static void test_checkout(void)
+{
+    struct tn_pipeline *pipeline = example();
+    const struct tn_job *job = &pipeline->workflows[0].jobs[0];
+    auto_json cJSON *plain = tn_task_env(&job->tasks[0]);
+    auto_json cJSON *wanted =
+        cJSON_Parse("{\"url\":\"https://h/o/r\",\"ref\":\"refs/pull/7/head\",\"pull_request\":\"7\","
+                    "\"pull_request_url\":\"https://h/o/r/pull/7\"}");
+    auto_json cJSON *env = NULL;
+    auto_json cJSON *lease = NULL;
+    auto_free char *text = NULL;
+
+    CHECK(value_of(plain, "CIRCLE_PULL_REQUEST") == NULL && value_of(plain, "CIRCLE_PR_NUMBER") == NULL);
+    cJSON_AddItemToObject(pipeline->request, "checkout", cJSON_Duplicate(wanted, true));
+    env = tn_task_env(&job->tasks[0]);
+    CHECK_STR(value_of(env, "CIRCLE_PULL_REQUEST"), "https://h/o/r/pull/7");
+    CHECK_STR(value_of(env, "CIRCLE_PULL_REQUESTS"), "https://h/o/r/pull/7");
+    CHECK_STR(value_of(env, "CIRCLE_PR_NUMBER"), "7");
+    CHECK(value_of(env, "CIRCLE_PR_USERNAME") == NULL);
+    text = tn_task_lease(&pipeline->workflows[0].jobs[0].tasks[0], "inst", (struct tn_share){1000, 2048});
+    lease = cJSON_Parse(text);
+    CHECK(cJSON_Compare(tn_json_get(lease, "checkout"), wanted, true));
+    tn_pipeline_free(pipeline);
+}
+
 int main(void)
 {
     struct tn_pipeline *pipeline = example();
@@ -80,5 +106,6 @@ int main(void)
     tn_task_stable_id("gh/o/s", again);
     CHECK(strcmp(id, again) != 0);
     tn_pipeline_free(pipeline);
+    test_checkout();
     return tn_check_result();
 }

@@ -260,17 +260,17 @@ def tenon_fingerprint(path, kind):
     return text[len("MD5:"):] if kind == "md5" else text
 
 
-def check_crash(runs, repository):
-    """The executor dies while git clones: git goes on, and is not started twice."""
+def check_crash(runs, repository, victim):
+    """A process of ours dies while git clones: git goes on, and is not started twice."""
     with gitserver.Http(repository) as server:
         server.gate.clear()
         words = runs.arguments(server, "ref", "--branch", "main", "--revision", repository.two)
         with tenon.Running(words, runs.folder) as running:
             check(server.waiting.wait(60), "git does not clone")
-            before = running.find("tenon-executor-machine")
+            before = running.find(victim)
             procs.kill(before)
             check(procs.wait_for(lambda: any(pid != before for pid in running.started_processes()
-                                             if procs.program(pid) == "tenon-executor-machine"), 30), "no new executor")
+                                             if procs.program(pid) == victim), 30), f"no new {victim}")
             asked = server.requests
             server.gate.set()
             result = running.wait().expect(0)
@@ -305,5 +305,6 @@ for place in sys.argv[1:] or places: # by hand one of them can be named
     check_token(where, repo)
     check_ssh(where, repo)
     tenon.check_nothing_left(where.docker)
-check_crash(Runs(None, ON_HOST), repo)
+for name in ("tenon-executor-machine", "tenon-output", "tenon-bus"):
+    check_crash(Runs(None, ON_HOST), repo, name)
 tenon.check_nothing_left()
