@@ -23,7 +23,6 @@ int tn_container_host_parse(const cJSON *info, const cJSON *networks, struct tn_
 {
     const cJSON *cpus = cJSON_GetObjectItemCaseSensitive(info, "NCPU");
     const cJSON *network;
-    const cJSON *option;
 
     memset(host, 0, sizeof(*host));
     if (strcmp(text_of(info, "OSType"), "linux") != 0)
@@ -36,9 +35,7 @@ int tn_container_host_parse(const cJSON *info, const cJSON *networks, struct tn_
     host->memory_limit = is_true(info, "MemoryLimit");
     host->swap_limit = is_true(info, "SwapLimit");
     host->pids_limit = is_true(info, "PidsLimit");
-    cJSON_ArrayForEach (option, cJSON_GetObjectItemCaseSensitive(info, "SecurityOptions"))
-        if (cJSON_IsString(option) && strcmp(option->valuestring, "name=rootless") == 0)
-            host->rootless = true;
+    host->own_network = is_true(info, "Rootless");
     /* Docker says it as uname does, Podman as Go does. */
     snprintf(host->arch, sizeof(host->arch), "%s", text_of(info, "Architecture"));
     if (strcmp(host->arch, "amd64") == 0 || strcmp(host->arch, "arm64") == 0)
@@ -218,9 +215,9 @@ cJSON *tn_container_primary_new(const struct tn_container_task *task, const stru
     }
     add_memory_folders(config, task);
     cJSON_AddStringToObject(config, "NetworkMode",
-                            !task->host->bridge    ? "none"
-                            : task->host->rootless ? "default"
-                                                   : "bridge");
+                            !task->host->bridge       ? "none"
+                            : task->host->own_network ? "private"
+                                                      : "bridge");
     add_hosts(config, images, n_images);
     /* The steps' output goes through the agent's socket; a log of the engine's would only double it on disk. */
     cJSON_AddStringToObject(cJSON_AddObjectToObject(config, "LogConfig"), "Type", "none");

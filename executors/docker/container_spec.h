@@ -51,10 +51,10 @@ struct tn_container_host {
     bool memory_limit;
     bool swap_limit;
     bool pids_limit;
-    bool bridge;     /* the engine has its network "bridge" (not so with --bridge=none) */
-    bool rootless; /* it runs as a user: Podman then has no bridge, and its default network is another */
-    char arch[32];   /* as uname says it: "x86_64", "aarch64" */
-    char kernel[80]; /* its release, as uname says it */
+    bool bridge;      /* the engine has its network "bridge" (not so with --bridge=none) */
+    bool own_network; /* rootless Podman: its bridge is of little use, and by default each container has its own */
+    char arch[32];    /* as uname says it: "x86_64", "aarch64" */
+    char kernel[80];  /* its release, as uname says it */
 };
 
 /* From the answers to GET /info and GET /networks. Fails with TN_ERR_UNAVAILABLE when it is no Linux engine. */
