@@ -120,6 +120,10 @@ static void add_auth(struct compiler *c, const struct view *container, cJSON *ou
     struct view aws = view__get(c, container, "aws_auth");
     bool role = aws.kind == VIEW_MAP && yaml__find(aws.node, "oidc_role_arn") != NULL;
 
+    if (auth.kind != VIEW_NONE && aws.kind != VIEW_NONE)
+        compiler__report(c, &aws,
+                         &(struct report){.code = DIAG_BAD_VALUE, .hint = "`aws_auth` is for registries of AWS only"},
+                         "the container has both `auth` and `aws_auth`");
     if (auth.kind != VIEW_NONE)
         fields__read(c, &auth, "`auth`", auth_fields, COUNT(auth_fields), cJSON_AddObjectToObject(out, "auth"));
     if (aws.kind != VIEW_NONE)
