@@ -3,7 +3,8 @@
 packages_build='meson ninja-build pkg-config gcc libc6-dev git libevent-dev libnanomsg-dev libcjson-dev libseccomp-dev
     libyaml-dev libsqlite3-dev libcurl4-openssl-dev libzstd-dev libsmartcols-dev libssl-dev libarchive-dev libexpat1-dev libpcre2-dev
     musl-tools gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
-packages_test='python3 python3-pytest cmake mmdebstrap debian-archive-keyring qemu-user-static procps jq curl make openssh-client openssh-server docker-registry apache2-utils'
+packages_test='python3 python3-pytest cmake mmdebstrap debian-archive-keyring qemu-user-static procps jq curl make openssh-client openssh-server docker-registry apache2-utils openssl
+    podman conmon runc uidmap slirp4netns'
 packages_engine=docker.io
 
 # packages_missing NAME...: prints those that are not installed.
