@@ -1,12 +1,15 @@
 #include "tools/follow.h"
 
+#include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     READ_BYTES = 256 * 1024,
@@ -14,7 +17,7 @@ enum {
     TICK_MS = 250,          /* safety net: see on_tick() */
     SILENCE_MS = 5000,      /* without an event: ask */
     RUNNING_READ_MS = 1000, /* without a word about a running step's log: read */
-    END_WAIT_MS = 10000,    /* after the pipeline's end, for logs that do not end */
+    END_WAIT_MS = 3000,     /* after the pipeline's end, for logs that do not end: then their files are read */
 };
 
 #define OUTPUT TN_ADDRESS(TN_ROLE_OUTPUT, 0)
@@ -339,6 +342,42 @@ void follow_peer(struct follow *follow, uint16_t address, const char *state)
 
 /* ---- the end ---- */
 
+static const char *log_path(const struct follow_source *source)
+{
+    const struct model_task *task = source->row;
+
+    for (size_t i = 0; i < task->step_count; i++)
+        if (task->steps[i]->number == source->number && task->steps[i]->attempt == source->attempt)
+            return task->steps[i]->log;
+    for (size_t i = 0; i < task->former_count; i++)
+        if (task->former[i]->number == source->number && task->former[i]->attempt == source->attempt)
+            return task->former[i]->log;
+    return "";
+}
+
+/* When the pipeline has ended, the files are complete; the output service, which was killed perhaps, may be slow to say
+ * so. */
+static void read_file(struct reading *reading)
+{
+    struct follow *follow = reading->follow;
+    const char *path = log_path(&reading->source);
+    auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    auto_free uint8_t *bytes = malloc(READ_BYTES);
+    ssize_t got = -1;
+
+    if (bytes == NULL)
+        tn_fatal(3, "out of memory: the log of a step");
+    while (fd >= 0 && (got = pread(fd, bytes, READ_BYTES, (off_t)reading->offset)) > 0) {
+        reading->offset += (uint64_t)got;
+        follow->handlers.on_output(follow->handlers.arg, &reading->source, bytes, (size_t)got, false);
+    }
+    if (got < 0 && path[0] != '\0')
+        tn_warn("the end of the output of step \"%s\" of job %s is missing; see its log file %s", reading->source.step,
+                reading->source.job, path);
+    reading->done = true;
+    follow->handlers.on_output(follow->handlers.arg, &reading->source, NULL, 0, true);
+}
+
 static void check_complete(struct follow *follow)
 {
     bool late;
@@ -355,10 +394,7 @@ static void check_complete(struct follow *follow)
             continue;
         if (!late)
             return;
-        tn_warn("the end of the output of step \"%s\" of job %s is missing; see its log file", reading->source.step,
-                reading->source.job);
-        reading->done = true;
-        follow->handlers.on_output(follow->handlers.arg, &reading->source, NULL, 0, true);
+        read_file(reading);
     }
     follow->complete = true;
     follow->handlers.on_complete(follow->handlers.arg);

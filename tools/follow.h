@@ -1,7 +1,8 @@
 /* Keeps the model current and brings the steps' output, every byte once and in order.
  *
  * Events tell that there is something new. They may be lost: a gap in their sequence, a restart of the scheduler or a
- * silence of five seconds makes it ask for the snapshot, and logs are read by offset until their end is there. */
+ * silence of five seconds makes it ask for the snapshot, and logs are read by offset until their end is there. If that
+ * does not come within three seconds of the pipeline's end, the log's file is read instead. */
 #ifndef TN_TOOLS_FOLLOW_H
 #define TN_TOOLS_FOLLOW_H
 

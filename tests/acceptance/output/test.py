@@ -279,7 +279,6 @@ def check_slow_reader(folder):
 
 
 def main():
-    global T0; import time; T0=time.time()
     folder, contexts, settings = make_project()
     docker = os.environ.get("TENON_TEST_DOCKER_HOST")
     places = [("host", None)] + ([("docker", docker)] if docker else [])
