@@ -44,6 +44,30 @@ static void remotes(void)
     no_remote("https://github.com/org/");
 }
 
+/* What `--repository` names is the project, whatever lies around. */
+static void use(const char *url, const char *slug, const char *public_url)
+{
+    struct project project;
+    struct tn_err err = TN_ERR_INIT;
+
+    CHECK_INT(project_find(&project, "/", &err), 0);
+    project_use(&project, url, "main", "", "abc");
+    CHECK_STR(project.branch, "main");
+    CHECK_STR(project.tag, "");
+    CHECK_STR(project.revision, "abc");
+    CHECK_STR(project.slug, slug);
+    CHECK_STR(project.repository_url, public_url);
+    project_free(&project);
+}
+
+static void uses(void)
+{
+    use("https://user@github.com/org/repo.git", "gh/org/repo", "https://github.com/org/repo.git");
+    use("git://host:9418/repo.git", "host/repo", "git://host:9418/repo.git");
+    use("git@host:repo", "host/repo", "git@host:repo");
+    use("ssh://git@host:22/srv/git/", "host/srv/git", "ssh://git@host:22/srv/git/");
+}
+
 static void git(const char *folder, const char *const *arguments)
 {
     struct tn_buf out = TN_BUF_INIT;
@@ -120,6 +144,7 @@ int main(void)
 
     setenv("GIT_CONFIG_GLOBAL", "/dev/null", 1);
     remotes();
+    uses();
     CHECK(mkdtemp(top) != NULL);
     real = realpath(top, NULL);
     repository(real);
