@@ -257,13 +257,14 @@ static int write_blob(const struct tn_stream_home *home, struct tn_stream *strea
                       struct tn_err *err)
 {
     auto_free char *folder = tn_layout_partial_folder(home->layout, stream->type == TN_STREAM_CACHE);
-    /* What waits to be compressed counts as it is. */
-    uint64_t taken = tn_zwriter_stored(stream->writer) + tn_zwriter_waiting(stream->writer);
+    /* What waits to be compressed counts as it is: it is written soon. */
+    uint64_t waiting = tn_zwriter_waiting(stream->writer) + length;
+    uint64_t taken = tn_zwriter_stored(stream->writer) + waiting;
 
-    if (tn_room_check(home->room, folder, length, err) == 0 &&
+    if (tn_room_check(home->room, folder, waiting, err) == 0 &&
         tn_zwriter_write(stream->writer, bytes, length, err) == 0)
         return 0;
-    return tn_room_is_lack(err) ? tn_stream__fail_for_room(home, stream, taken + length, true, err) : -1;
+    return tn_room_is_lack(err) ? tn_stream__fail_for_room(home, stream, taken, true, err) : -1;
 }
 
 int tn_stream_write(const struct tn_stream_home *home, struct tn_stream *stream, uint64_t offset, const void *bytes,

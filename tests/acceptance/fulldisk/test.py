@@ -62,9 +62,11 @@ if "TENON_TEST_MOUNTS" not in os.environ:
     os.execvpe("unshare", ["unshare", "--mount", sys.executable, "-B", __file__],
                dict(os.environ, TENON_TEST_MOUNTS="own"))
 
-folder = tempfile.mkdtemp()
-small = os.path.join(folder, "small")
+top = tempfile.mkdtemp()
+small = os.path.join(top, "small")
+folder = os.path.join(top, "project")  # beside: it is uploaded
 os.mkdir(small)
+os.mkdir(folder)
 if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", small], check=False).returncode != 0:
     tenon.skip("this machine mounts no file system")
 tenon.write(os.path.join(folder, "config.yml"), CONFIG)
