@@ -1,10 +1,13 @@
 # deadline: 200
 """What users know of CircleCI's steps, one small job a fact, on this host and in containers."""
 
+import glob
 import hashlib
+import json
 import os
 import re
 import subprocess
+import tarfile
 import tempfile
 
 import tenon
@@ -105,6 +108,30 @@ def check_stores(result, docker):
     check_equal(result.steps("artifacts-outside")["goes on"]["state"], "succeeded", "the steps after a refused one")
     check_in("2 test", result.log("test-results", "file"), "results of a single file")
     check_in("4 test", result.log("test-results", "folder"), "results of a folder with folders")
+    check_in("Found no path with test results, skipping\n", result.log("test-results", "missing"), "a path that is not there")
+
+
+def check_tests(result):
+    """The rows of test results and of `circleci tests`."""
+    results = result.job("test-results")["tests"]
+    check_equal([results["total"], results["failed"], results["skipped"]], [6, 2, 1], "test-results")
+    check_equal([failure["name"] for failure in results["failures"]], ["b", "b"], "failed tests")
+    check_equal([line.split(": ", 2)[1:] for line in result.log("tests-split", "bad options").splitlines()],
+                [["2", f"Error: {text}"] for text in
+                 ("--index must be a number: x", "--index counts from 0 and must be below --total",
+                  "--total must be a number above 0: 0", "--split-by must be name, filesize or timings, not luck",
+                  "--timings-type must be autodetect, filename, classname or testname, not file",
+                  "--time-default must be a duration such as 10s: soon", "unknown option or missing value")], "tests-split")
+    check_equal(result.log("tests-run", "nothing"),
+                "WARN No test names found in input source. If you were expecting test names, please check your input source.\n"
+                "There were no tests found\n", "tests-run")
+    check_in('Error: required flag(s) "command" not set\n', result.log("tests-run", "no command"), "tests-run")
+    log = next(step["log"] for step in result.job("test-results-timings")["tasks"][0]["steps"] if step.get("log"))
+    store = glob.glob(log[:log.index("/runs/")] + "/store/timings/*/test-results-timings.tar")
+    with tarfile.open(store[0]) as tar:
+        times = json.load(tar.extractfile("circle-test-results/results.json"))["tests"]
+    check_equal(sorted((time["file"] or "", time["classname"], time["name"], time["run_time"]) for time in times),
+                [("", "Only", "c", 1.5), ("of/suite.py", "", "a", 2), ("own.py", "", "b", 1.5)], "test-results-timings")
 
 
 def artifacts_folder(result, job):
@@ -122,7 +149,6 @@ def check_said(result, docker):
     if docker is None:
         check_in("alpine:latest", result.log("image-environment", "Spin up environment"), "services of a job without Docker")
     check_in("image|", result.log("image-environment", "in keys"), "variables of the image in a cache key")
-    check_in("unknown command", result.log("tests-run", "unknown"), "circleci tests run")
     check_in("../../etc/passwd", result.log("workspace-absolute", "leads out"), "a path that leads out of a workspace")
 
 
@@ -149,6 +175,7 @@ def check_rows(docker, more):
     check_environment(result)
     check_output(result)
     check_stores(result, docker)
+    check_tests(result)
     check_said(result, docker)
     tenon.check_nothing_left(docker)
 
