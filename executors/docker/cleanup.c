@@ -272,7 +272,10 @@ static bool is_dead(const struct tn_docker_cleanup *cleanup, const cJSON *contai
     const char *name;
     bool there;
 
-    if (!cleanup->is_owner || cleanup->docker->remote || !tn_owner_parse(text, &owner))
+    if (!cleanup->is_owner || !tn_owner_parse(text, &owner))
+        return false;
+    /* Where several hosts share an engine, another boot may be another host's. */
+    if (cleanup->docker->remote && strcmp(owner.boot, cleanup->ours.boot) != 0)
         return false;
     there = stat(owner.run, &status) == 0 || errno != ENOENT;
     name = strrchr(owner.run, '/') + 1;
