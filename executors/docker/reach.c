@@ -7,6 +7,7 @@
 #include "executors/docker/http.h"
 #include "executors/sdk/agent_files.h"
 
+#include <dirent.h>
 #include <elf.h>
 #include <linux/magic.h>
 #include <stdio.h>
@@ -131,14 +132,29 @@ static bool holds_sockets(const char *path)
     return true;
 }
 
+/* The one that an earlier life left, if it was killed; NULL: none. */
+static char *find_probe(const char *sockets)
+{
+    auto_dir DIR *dir = opendir(sockets);
+    struct dirent *entry;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL)
+        if (strncmp(entry->d_name, "probe-", 6) == 0)
+            return tn_fs_path("%s/%s", sockets, entry->d_name);
+    return NULL;
+}
+
 static void make_probe(struct tn_docker_reach *reach, const char *run)
 {
+    auto_free char *sockets = tn_fs_path("%s/docker", run);
     struct tn_err err = TN_ERR_INIT;
     uint64_t random = 0;
 
     if (getrandom(&random, sizeof(random), 0) != sizeof(random))
         tn_fatal(3, "no random numbers");
-    reach->probe = tn_fs_path("%s/docker/probe-%016llx", run, (unsigned long long)random);
+    reach->probe = find_probe(sockets);
+    if (reach->probe == NULL)
+        reach->probe = tn_fs_path("%s/probe-%016llx", sockets, (unsigned long long)random);
     if (tn_fs_make_dirs(reach->probe, 0700, &err) != 0)
         tn_fatal(3, "%s", err.text);
     reach->local = holds_sockets(reach->probe);
