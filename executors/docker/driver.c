@@ -180,7 +180,9 @@ static void on_info(int status, const cJSON *json, const struct tn_err *err, voi
         return;
     }
     docker->info = cJSON_Duplicate(json, true);
-    tn_docker_images_engine(&docker->images, tn_json_string(json, "ID", ""));
+    /* Podman makes up a new id for each answer. */
+    tn_docker_images_engine(&docker->images,
+                            tn_json_string(json, tn_engine_is_podman(docker->engine) ? "DockerRootDir" : "ID", ""));
     tn_docker_cleanup_info(&docker->cleanup, json);
     (void)tn_engine_networks(docker->engine, TN_ENGINE_THEN(PROBE_MS, on_networks, docker));
 }

@@ -28,7 +28,7 @@ def config(jobs):
     """A config of jobs {name: (entry of `docker`, …)}, each with one step that says who it is."""
     text = "version: 2.1\njobs:\n"
     for name, entries in jobs.items():
-        text += f"  {name}:\n    docker:\n" + "".join(f"      - {{{entry}}}\n" for entry in entries)
+        text += f"  {name}:\n    resource_class: small\n    docker:\n" + "".join(f"      - {{{entry}}}\n" for entry in entries)
         text += "    steps:\n      - run: {name: say, command: 'cat /etc/which'}\n"
     return text + "workflows:\n  w:\n    jobs:\n" + "".join(f"      - {name}: {{context: reg}}\n" for name in jobs)
 
