@@ -56,7 +56,8 @@ static const char *const enclosures[] = {"auto", "cgroup", "namespace", "group",
 const struct tn_setting tn_settings[] = {
     TEXT("docker.engine", TN_SETTINGS_DOCKER, "",
          "Address of the Docker Engine: unix:///path or tcp://host:port. By default DOCKER_HOST, else "
-         "unix:///var/run/docker.sock."),
+         "unix:///var/run/docker.sock. Over TCP TLS is needed but on loopback (docker.tls, or DOCKER_TLS_VERIFY and "
+         "DOCKER_CERT_PATH); forward the socket of an engine that is reached by ssh."),
     PATH("docker.tls.ca", TN_SETTINGS_DOCKER, "Certificate of the authority that signed the engine's certificate."),
     PATH("docker.tls.certificate", TN_SETTINGS_DOCKER, "Certificate that the engine knows this host by."),
     PATH("docker.tls.key", TN_SETTINGS_DOCKER, "Private key of that certificate."),
