@@ -28,6 +28,7 @@ sleep 1003 &
 case "$1" in
 exit) exit 7 ;;
 stubborn) trap '' TERM; while :; do sleep 1004; done ;;
+bomb) exec sh -c 'b() { b | b & }; b; exec sleep 1005' ;;
 esac
 wait
 """
@@ -88,11 +89,16 @@ class Control:
 class Installation:
     """A tenond with stand-ins, its folders, and its client."""
 
-    def __init__(self, private=True, behave=None, programs_in_group=False):
+    def __init__(self, private=True, behave=None, settings=None):
         self.folder = tempfile.mkdtemp(prefix="tnk")
         self.state, self.run, self.root = (os.path.join(self.folder, name) for name in ("state", "run", "root"))
         self.private = private
         os.makedirs(self.state)
+        self.settings = os.path.join(self.folder, "settings") if settings is not None else None
+        for role in ("executor-machine", "output", "scheduler", "tenond") if self.settings else ():
+            os.makedirs(self.settings, exist_ok=True)
+            with open(os.path.join(self.settings, role + ".json"), "w", encoding="utf-8") as file:
+                file.write(settings)
         self._make_root()
         for name, text in (behave or {}).items():
             with open(os.path.join(self.state, "behave." + name), "w", encoding="utf-8") as file:
@@ -114,7 +120,7 @@ class Installation:
         os.chmod(program, 0o755)
         with open(os.path.join(self.root, "executors/machine/manifest.json"), "w", encoding="utf-8") as file:
             json.dump({"name": "machine", "program": "tenon-executor-machine", "kinds": ["machine"],
-                       "programs": {"agent": {"program": "program"}}}, file)
+                       "programs": {"agent": {"program": "program", "settings": "machine"}}}, file)
 
     def start(self):
         ready_out, ready_in = os.pipe()
@@ -123,6 +129,7 @@ class Installation:
         command = [os.path.join(BUILD, "core/kernel/tenond"), "--state", self.state, "--store", self.state, "--run",
                    self.run, "--root", self.root, "--ready-fd", str(ready_in), "--life-fd", str(life_out),
                    "--installation", "test"] + (["--private"] if self.private else [])
+        command += ["--settings", self.settings] if self.settings else []
         begin = time.monotonic()
         with open(self.log, "a", encoding="utf-8") as log:
             self.process = subprocess.Popen(command, pass_fds=(ready_in, life_out), stderr=log)
@@ -468,6 +475,92 @@ def test_programs_outlive_tenond():
     executor.close()
     for left in sleepers(tenon):  # without a control group, what fled before tenond died went to init
         procs.kill(left)
+    tenon.stop()
+
+
+def enclosures():
+    """Those that can be had here."""
+    found = []
+    for name in ("cgroup", "namespace", "group"):
+        tenon = Installation(settings=json.dumps({"machine": {"enclosure": name}}))
+        if tenon.ready["programs"].startswith(name):
+            found.append(name)
+        else:
+            print(f"{name}: {tenon.ready['programs']}")
+            executor = tenon.control("tenon-executor-machine")
+            refused = start_program(executor, 1, "wait", folder=tenon.folder)["body"]
+            assert refused["code"] == "invalid", refused
+            assert refused["text"].startswith(f"machine.enclosure: {name} cannot be had: "), refused
+            executor.close()
+        tenon.stop()
+    return found
+
+
+def test_enclosures():
+    """Each way of keeping a program together ends all of it: stopped, ended, and as a bomb where forks are limited."""
+    for name in enclosures():
+        tenon = Installation(settings=json.dumps({"machine": {"enclosure": name}}))
+        client = tenon.client()
+        assert client.ask("STATUS", KERNEL)["body"]["programs"] == tenon.ready["programs"]
+        executor = tenon.control("tenon-executor-machine")
+        started = start_program(executor, 1, "stubborn", folder=tenon.folder)["body"]
+        assert started["enclosure"] == name, started
+        print(name, tenon.ready["programs"], started["limits"])
+        assert procs.wait_for(lambda: len(sleepers(tenon)) >= 4, 10, 0.01), sleepers(tenon)
+        assert executor.ask("PROGRAM_STOP", KERNEL, {"grace_ms": 0}, 1, 1)["kind"] == "ACK"
+        assert not sleepers(tenon), [procs.command(pid) for pid in sleepers(tenon)]
+        start_program(executor, 2, "exit", folder=tenon.folder)
+        executor.wait(lambda line: line.get("kind") == "PROGRAM_EXITED")
+        assert not sleepers(tenon), [procs.command(pid) for pid in sleepers(tenon)]
+        if "pids" in started["limits"]:
+            start_program(executor, 3, "bomb", folder=tenon.folder)
+            tenon.wait_log("fork")  # "Cannot fork", says the shell
+            begin = time.monotonic()
+            assert executor.ask("PROGRAM_STOP", KERNEL, {"grace_ms": 0}, 3, 1)["kind"] == "ACK"
+            print(f"bomb ended in {(time.monotonic() - begin) * 1000:.0f} ms")
+        executor.close()
+        tenon.end_client()
+        tenon.stop()
+
+
+def test_killed_together():
+    """tenond and its program are killed: the next tenond ends what is left, in each enclosure."""
+    for name in enclosures():
+        tenon = Installation(private=False, settings=json.dumps({"machine": {"enclosure": name}}))
+        executor = tenon.control("tenon-executor-machine")
+        pid = start_program(executor, 1, "wait", folder=tenon.folder)["body"]["pid"]
+        executor.close()
+        assert procs.wait_for(lambda: len(sleepers(tenon)) >= 3, 10, 0.01), sleepers(tenon)
+        tenon.process.send_signal(signal.SIGSTOP)
+        os.kill(pid, signal.SIGKILL)
+        tenon.process.kill()
+        tenon.process.wait()
+        os.close(tenon.life)
+        assert procs.wait_gone(pid, 5)
+        assert name == "namespace" or sleepers(tenon), name
+        tenon.start()
+        assert procs.wait_for(lambda: not sleepers(tenon), 5, 0.01), [procs.command(pid) for pid in sleepers(tenon)]
+        executor = tenon.control("tenon-executor-machine")
+        assert executor.ask("PROGRAM_LIST", KERNEL)["body"] == {"programs": []}
+        assert executor.ask("PROGRAM_STOP", KERNEL, {"grace_ms": 0}, 1, 1)["kind"] == "ACK"
+        executor.close()
+        tenon.stop()
+
+
+def test_bad_settings():
+    """Settings that tenond cannot read end it at once; a prefix that is not there refuses programs."""
+    tenon = Installation(settings="{")
+    assert tenon.process.wait(10) == 3 and f"{tenon.settings}/tenond.json" in tenon.log_text(), tenon.log_text()
+    os.close(tenon.life)
+    shutil.rmtree(tenon.folder)
+    tenon = Installation(settings=json.dumps({"machine": {"command_prefix": ["no-such-program"]}}))
+    with open(os.path.join(tenon.root, "executors/machine/manifest.json"), encoding="utf-8") as file:
+        assert json.load(file)["programs"]["agent"]["settings"] == "machine"
+    executor = tenon.control("tenon-executor-machine")
+    refused = start_program(executor, 1, "wait", folder=tenon.folder)["body"]
+    assert refused["code"] == "invalid", refused
+    assert refused["text"].startswith('machine.command_prefix: no program "no-such-program" in the PATH '), refused
+    executor.close()
     tenon.stop()
 
 
