@@ -236,12 +236,18 @@ static int by_use(const void *a, const void *b)
     return (first->record.used > second->record.used) - (first->record.used < second->record.used);
 }
 
+/* Podman leaves out the name of the hash in some answers. */
+static const char *bare_id(const char *id)
+{
+    return strncmp(id, "sha256:", 7) == 0 ? id + 7 : id;
+}
+
 static bool is_used(const cJSON *containers, const char *id)
 {
     const cJSON *container;
 
     cJSON_ArrayForEach (container, containers)
-        if (strcmp(tn_json_string(container, "ImageID", ""), id) == 0)
+        if (strcmp(bare_id(tn_json_string(container, "ImageID", "")), bare_id(id)) == 0)
             return true;
     return false;
 }

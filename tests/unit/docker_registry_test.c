@@ -186,6 +186,17 @@ static void test_faults(void)
                  TN_PULL_CERTIFICATE);
     expect_fault(200, "no matching manifest for linux/amd64 in the manifest list entries", true, TN_PULL_PLATFORM);
     expect_fault(200, "write /var/lib/docker/tmp/x: no space left on device", true, TN_PULL_DISK);
+    /* Podman's, which come with a status of 200. */
+    expect_fault(200,
+                 "initializing source docker://r/x:1: reading manifest 1 in r/x: unauthorized: authentication required",
+                 false, TN_PULL_NONE_GIVEN);
+    expect_fault(200,
+                 "initializing source docker://r/x:1: reading manifest 1 in r/x: manifest unknown: manifest unknown",
+                 true, TN_PULL_MISSING);
+    expect_fault(200,
+                 "initializing source docker://r/x:1: pinging container registry r: Get \"https://r/v2/\": dial tcp: "
+                 "lookup r on 1.1.1.1:53: no such host",
+                 true, TN_PULL_NO_HOST);
     expect_fault(400, "invalid", true, TN_PULL_REFUSED);
     expect_fault(500, "?", true, TN_PULL_UNKNOWN);
     CHECK(tn_pull_fault_passes(TN_PULL_RATE_LIMIT) && tn_pull_fault_passes(TN_PULL_UNKNOWN));
