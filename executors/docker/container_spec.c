@@ -238,7 +238,7 @@ cJSON *tn_container_service_new(const struct tn_container_task *task, const stru
     /* Readable by the logs request, and bounded: a service may talk for hours. */
     cJSON_AddStringToObject(log, "Type", "json-file");
     options = cJSON_AddObjectToObject(log, "Config");
-    cJSON_AddStringToObject(options, "max-size", "16m");
+    cJSON_AddStringToObject(options, "max-size", "64m");
     cJSON_AddStringToObject(options, "max-file", "2");
     if (image->entrypoint != NULL)
         cJSON_AddItemToObject(body, "Entrypoint", cJSON_Duplicate(image->entrypoint, true));

@@ -19,15 +19,20 @@ enum {
     TAIL_BYTES = 4096, /* of its last output, to be said when it ends early */
     TAIL_LINES = 10,
     SAY_BYTES = 900,
-    STATUS_KILLED = 137, /* 128 + SIGKILL, as the engine says it */
+    BATCH_BYTES = 64 * 1024, /* of entries that are handed on together, */
+    BATCH_MS = 5,            /* or those of so long */
+    STATUS_KILLED = 137,     /* 128 + SIGKILL, as the engine says it */
 };
 
 struct tn_docker_service {
     struct tn_docker_env *env; /* borrowed; NULL: it was not begun */
     size_t index;
     struct tn_engine_call *logs;
-    struct tn_engine_call *ask; /* kill, or the inspection after it */
-    struct event *again;        /* owned */
+    struct tn_engine_call *ask;       /* kill, or the inspection after it */
+    struct event *again;              /* owned */
+    struct event *hand_on;            /* owned */
+    struct tn_buf batch;              /* owned; entries that are not handed on yet */
+    char handed[TN_COMPANION_CURSOR]; /* cursor of those that are */
     struct tn_service_log log;
     struct tn_buf tail; /* owned */
     bool broken;        /* of its output: what came is none */
@@ -54,6 +59,7 @@ static struct tn_docker_service *get(struct tn_docker_env *env, size_t index)
 }
 
 static void check_drained(struct tn_docker_env *env);
+static void arm_deadline(struct tn_docker_env *env);
 static void read_output(struct tn_docker_service *service);
 
 /* ---- the end ---- */
@@ -79,6 +85,29 @@ static void say_tail(struct tn_docker_service *service)
         }
     if (length > 0)
         tn_docker__say(service->env, "Its last output:\n%.*s", (int)length, text);
+}
+
+/* One message for many short lines. The cursor of the last of them stands for all. */
+static void hand_on(struct tn_docker_service *service)
+{
+    struct tn_task *task = task_of(service->env);
+    char cursor[TN_COMPANION_CURSOR];
+
+    if (service->hand_on != NULL)
+        evtimer_del(service->hand_on);
+    if (service->batch.len == 0)
+        return;
+    if (service->env->phase == TN_DOCKER_DRAINING)
+        arm_deadline(service->env);
+    tn_service_log_cursor(&service->log, cursor, sizeof(cursor));
+    if (task != NULL)
+        tn_task_companion_write(task, (unsigned)service->index, service->batch.data, service->batch.len, cursor);
+    memcpy(service->handed, cursor, sizeof(cursor));
+    tn_buf_reset(&service->batch);
+    if (task != NULL && tn_task_companion_full(task) && !service->paused && service->logs != NULL) {
+        service->paused = true;
+        tn_engine_pause(service->logs, true);
+    }
 }
 
 /* Both are known: how it ended, and the whole of its output. */
@@ -151,6 +180,7 @@ static void on_output_over(int status, const cJSON *json, const struct tn_err *e
 
     service->logs = NULL;
     service->paused = false;
+    hand_on(service);
     if (err != NULL && err->code != TN_ERR_NOT_FOUND && !service->broken) {
         read_later(service); /* the engine went away; it goes on behind the last entry */
         return;
@@ -166,19 +196,20 @@ static void on_output_over(int status, const cJSON *json, const struct tn_err *e
 static void on_entry(const char *text, size_t length, bool lost, void *arg)
 {
     struct tn_docker_service *service = arg;
-    struct tn_task *task = task_of(service->env);
-    char cursor[TN_COMPANION_CURSOR];
-    static const char mark[] = "\n[... output is missing here: the engine keeps only the last 32 MB of it ...]\n";
+    static const char mark[] =
+        "\n[... output is missing here: the engine keeps only the last 64 to 128 MB of it ...]\n";
 
-    tn_service_log_cursor(&service->log, cursor, sizeof(cursor));
-    if (task == NULL)
-        return;
     if (lost)
-        tn_task_companion_write(task, (unsigned)service->index, mark, sizeof(mark) - 1, cursor);
-    tn_task_companion_write(task, (unsigned)service->index, text, length, cursor);
+        tn_buf_add(&service->batch, mark, sizeof(mark) - 1);
+    tn_buf_add(&service->batch, text, length);
     tn_buf_add(&service->tail, text, length);
     if (service->tail.len > 2 * TAIL_BYTES)
         tn_buf_consume(&service->tail, service->tail.len - TAIL_BYTES);
+}
+
+static void on_hand_on(evutil_socket_t fd, short what, void *arg)
+{
+    hand_on(arg);
 }
 
 static void on_next_entry(enum tn_docker_stream stream, uint32_t length, void *arg)
@@ -191,7 +222,7 @@ static void on_next_entry(enum tn_docker_stream stream, uint32_t length, void *a
 static int on_output(enum tn_docker_stream stream, const char *bytes, size_t length, void *arg)
 {
     struct tn_docker_service *service = arg;
-    struct tn_task *task = task_of(service->env);
+    struct timeval soon = {0, BATCH_MS * 1000};
     struct tn_err err = TN_ERR_INIT;
 
     if (tn_service_log_feed(&service->log, bytes, length, on_entry, service, &err) != 0) {
@@ -200,10 +231,10 @@ static int on_output(enum tn_docker_stream stream, const char *bytes, size_t len
         service->broken = true;
         return -1;
     }
-    if (task != NULL && tn_task_companion_full(task) && !service->paused && service->logs != NULL) {
-        service->paused = true;
-        tn_engine_pause(service->logs, true);
-    }
+    if (service->batch.len >= BATCH_BYTES)
+        hand_on(service);
+    else if (service->batch.len > 0 && !evtimer_pending(service->hand_on, NULL))
+        evtimer_add(service->hand_on, &soon);
     return 0;
 }
 
@@ -218,6 +249,10 @@ static void read_output(struct tn_docker_service *service)
 
     if (service->logs != NULL || service->read)
         return;
+    if (service->hand_on == NULL)
+        service->hand_on = evtimer_new(tn_executor_service(env->docker->executor)->base, on_hand_on, service);
+    if (service->hand_on == NULL)
+        tn_fatal(3, "out of memory: a timer");
     tn_service_log_cursor(&service->log, cursor, sizeof(cursor));
     if (tn_service_log_begin(&service->log, cursor, &err) != 0)
         tn_warn("task %s.%u: %s", env->task_text, env->attempt, err.text);
@@ -225,6 +260,20 @@ static void read_output(struct tn_docker_service *service)
     logs.since = since[0] != '\0' ? since : NULL;
     tn_docker__container_name(env, service->index, name, sizeof(name));
     service->logs = tn_engine_logs(env->docker->engine, name, &logs, TN_ENGINE_THEN(0, on_output_over, service));
+}
+
+static void stop_reading(struct tn_docker_service *service)
+{
+    if (service->logs != NULL)
+        tn_engine_cancel(service->logs);
+    if (service->again != NULL)
+        event_free(service->again);
+    if (service->hand_on != NULL)
+        event_free(service->hand_on);
+    service->logs = NULL;
+    service->again = service->hand_on = NULL;
+    service->paused = false;
+    tn_buf_reset(&service->batch);
 }
 
 /* What the config calls it: "Container cimg/redis:7.0", and its host name where it has one. */
@@ -255,14 +304,18 @@ void tn_docker__service_begin(struct tn_docker_env *env, size_t index)
     char cursor[TN_COMPANION_CURSOR];
     char name[512];
 
-    if (task == NULL || service->logs != NULL)
+    if (task == NULL)
         return;
     log_name(env, task, index, name, sizeof(name));
     if (!tn_task_companion_begin(task, (unsigned)index, name, cursor))
         return;
+    if ((service->logs != NULL || service->read) && strcmp(cursor, service->handed) == 0)
+        return; /* it goes on; else what was handed on is forgotten, and comes again */
+    stop_reading(service);
     service->env = env;
     service->index = index;
     service->read = false;
+    memcpy(service->handed, cursor, sizeof(cursor));
     if (tn_service_log_begin(&service->log, cursor, &err) != 0)
         tn_warn("task %s.%u: %s", env->task_text, env->attempt, err.text);
     read_output(service);
@@ -290,11 +343,27 @@ static void on_drain_deadline(evutil_socket_t fd, short what, void *arg)
     struct tn_docker_env *env = arg;
     struct tn_task *task = task_of(env);
 
-    tn_warn("task %s.%u: the output of its services could not be read to the end in %d s", env->task_text, env->attempt,
-            DRAIN_MS / 1000);
+    static const char mark[] = "\n[... the rest of the output is missing: the engine did not hand it over ...]\n";
+
+    tn_warn("task %s.%u: the output of its services could not be read to the end: nothing came for %d s",
+            env->task_text, env->attempt, DRAIN_MS / 1000);
+    for (size_t i = 1; task != NULL && i < env->n_images; i++)
+        if (env->services != NULL && env->services[i].env != NULL && !env->services[i].read)
+            tn_task_companion_write(task, (unsigned)i, mark, sizeof(mark) - 1, "");
     tn_docker__services_halt(env);
     if (task != NULL)
         tn_task_drained(task);
+}
+
+static void arm_deadline(struct tn_docker_env *env)
+{
+    struct timeval deadline = {DRAIN_MS / 1000, 0};
+
+    if (env->drain_timer == NULL)
+        env->drain_timer = evtimer_new(tn_executor_service(env->docker->executor)->base, on_drain_deadline, env);
+    if (env->drain_timer == NULL)
+        tn_fatal(3, "out of memory: a timer");
+    evtimer_add(env->drain_timer, &deadline);
 }
 
 static void check_drained(struct tn_docker_env *env)
@@ -364,7 +433,6 @@ void tn_docker_drain(struct tn_executor *executor, struct tn_task *task)
 {
     struct tn_docker *docker = tn_executor_self(executor);
     struct tn_docker_env *env = tn_docker_env_find(docker, tn_task_id(task), tn_task_attempt(task));
-    struct timeval deadline = {DRAIN_MS / 1000, 0};
 
     if (env == NULL)
         env = tn_docker_env_of_lease(docker, task);
@@ -372,13 +440,8 @@ void tn_docker_drain(struct tn_executor *executor, struct tn_task *task)
         tn_task_drained(task);
         return;
     }
-    tn_docker__services_halt(env);
     env->phase = TN_DOCKER_DRAINING;
-    if (env->drain_timer == NULL)
-        env->drain_timer = evtimer_new(tn_executor_service(executor)->base, on_drain_deadline, env);
-    if (env->drain_timer == NULL)
-        tn_fatal(3, "out of memory: a timer");
-    evtimer_add(env->drain_timer, &deadline);
+    arm_deadline(env);
     for (size_t i = 1; i < env->n_images; i++) {
         if (env->watches != NULL)
             tn_docker__watch_end(&env->watches[i]); /* what it would say of its end is our doing */
@@ -397,15 +460,10 @@ void tn_docker__services_halt(struct tn_docker_env *env)
     for (size_t i = 0; env->services != NULL && i < env->n_images; i++) {
         struct tn_docker_service *service = &env->services[i];
 
-        if (service->logs != NULL)
-            tn_engine_cancel(service->logs);
+        stop_reading(service);
         if (service->ask != NULL)
             tn_engine_cancel(service->ask);
-        if (service->again != NULL)
-            event_free(service->again);
-        service->logs = service->ask = NULL;
-        service->again = NULL;
-        service->paused = false;
+        service->ask = NULL;
     }
 }
 
@@ -415,6 +473,7 @@ void tn_docker__services_free(struct tn_docker_env *env)
     for (size_t i = 0; env->services != NULL && i < env->n_images; i++) {
         tn_service_log_free(&env->services[i].log);
         tn_buf_free(&env->services[i].tail);
+        tn_buf_free(&env->services[i].batch);
     }
     free(env->services);
     env->services = NULL;

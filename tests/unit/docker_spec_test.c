@@ -131,7 +131,7 @@ static void test_kept_and_sealed(void)
                "\"com.tenon.attempt\":\"3\",\"com.tenon.role\":\"service\"},"
                "\"HostConfig\":{\"Init\":false,\"AutoRemove\":false,\"NanoCpus\":1000000000,\"Memory\":2147483648,"
                "\"MemorySwap\":2147483648,\"PidsLimit\":8192,"
-               "\"LogConfig\":{\"Type\":\"json-file\",\"Config\":{\"max-size\":\"16m\",\"max-file\":\"2\"}},"
+               "\"LogConfig\":{\"Type\":\"json-file\",\"Config\":{\"max-size\":\"64m\",\"max-file\":\"2\"}},"
                "\"NetworkMode\":\"container:p\"}}");
     cJSON_Delete(inspected);
     cJSON_Delete(program);
@@ -153,7 +153,7 @@ static void test_service(void)
                "\"com.tenon.attempt\":\"3\",\"com.tenon.role\":\"service\"},"
                "\"HostConfig\":{\"Init\":false,\"AutoRemove\":false,\"NanoCpus\":1000000000,\"Memory\":2147483648,"
                "\"MemorySwap\":2147483648,\"PidsLimit\":8192,"
-               "\"LogConfig\":{\"Type\":\"json-file\",\"Config\":{\"max-size\":\"16m\",\"max-file\":\"2\"}},"
+               "\"LogConfig\":{\"Type\":\"json-file\",\"Config\":{\"max-size\":\"64m\",\"max-file\":\"2\"}},"
                "\"NetworkMode\":\"container:abc\"},"
                "\"Entrypoint\":[\"/e\"],\"Cmd\":[\"mysqld\",\"--sql\",\"a b\"]}");
     tn_container_name(&task, 1, name, sizeof(name));

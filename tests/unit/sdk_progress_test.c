@@ -1,6 +1,7 @@
 /* What an attempt remembers over a crash: saved and loaded again, and what a malformed checkpoint becomes. */
 #include "core/lib/cleanup.h"
 #include "core/lib/json.h"
+#include "executors/sdk/companion.h"
 #include "executors/sdk/internal.h"
 #include "executors/sdk/progress.h"
 #include "tests/unit/check.h"
@@ -191,8 +192,41 @@ static void test_channels(void)
     CHECK(tn_runner_stream(3) == 3u << 16);
 }
 
+/* What runs beside the steps: its cursor comes back; entries that are none are left out, a repeated one counts once. */
+static void test_companions(void)
+{
+    static const char kept[] = "[{\"index\":0,\"name\":\"Container a\",\"cursor\":\"\",\"started\":5,\"over\":true},"
+                               "{\"index\":63,\"name\":\"Container b "
+                               "(c)\",\"cursor\":\"2026-11-21T13:14:05Z#1\",\"started\":6,\"over\":false}]";
+    auto_json cJSON *json = cJSON_CreateObject();
+    auto_json cJSON *saved = cJSON_CreateObject();
+    auto_json cJSON *wanted = cJSON_Parse(kept);
+    cJSON *list = cJSON_Parse(kept);
+    struct tn_task task;
+
+    begin(&task);
+    tn_companions_save(&task, saved);
+    CHECK(tn_json_get(saved, "companions") == NULL);
+    cJSON_AddItemToArray(list, cJSON_Parse("{\"index\":63,\"name\":\"again\",\"over\":true}"));
+    cJSON_AddItemToArray(list, cJSON_Parse("{\"index\":64,\"name\":\"too many\"}"));
+    cJSON_AddItemToArray(list, cJSON_Parse("{\"index\":-1}"));
+    cJSON_AddItemToArray(list, cJSON_Parse("{\"name\":\"none\"}"));
+    cJSON_AddItemToArray(list, cJSON_Parse("7"));
+    cJSON_AddItemToObject(json, "companions", list);
+    tn_companions_load(&task, json);
+    tn_companions_save(&task, saved);
+    CHECK(cJSON_Compare(tn_json_get(saved, "companions"), wanted, true));
+    CHECK(tn_companions_open(&task));
+    CHECK(tn_companion_of_step(&task, 0) == NULL && tn_companion_of_step(&task, 2) == NULL);
+    CHECK_STR(tn_companion_of_step(&task, 64)->name, "Container b (c)");
+    CHECK(tn_task_companion_over(&task, 0) && tn_task_companion_over(&task, 1) && !tn_task_companion_over(&task, 63));
+    tn_companions_free(&task);
+    CHECK(!tn_companions_open(&task));
+}
+
 int main(void)
 {
+    test_companions();
     test_round_trip();
     test_malformed();
     test_paths();

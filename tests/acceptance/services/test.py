@@ -143,7 +143,9 @@ def check_read_only():
     settings = os.path.join(os.environ.get("TMPDIR", "/tmp"), "tenon.yaml")
     tenon.write(settings, "docker:\n  read_only: yes\n  ramdisk: 64MB\n")
     result = workflow("sealed", 1, "--settings", settings)
-    check_in("cannot touch '/etc/here': Read-only file system", result.log("read-only", "see"), "/etc")
+    seen = result.log("read-only", "see")
+    check_equal(re.findall("touch: .*", seen), ["touch: cannot touch '/etc/here': Read-only file system"], "writing")
+    check_in("64M", seen, "the operator's size of /mnt/ramdisk")
     check_equal(result.job("read-only-home")["reason"],
                 "the working directory /work cannot be made: cannot make the folder /work: Read-only file system; set "
                 "`working_directory` to a folder that user 0 may write to", "a working directory there")
