@@ -145,7 +145,7 @@ def check_read_only():
     result = workflow("sealed", 1, "--settings", settings)
     seen = result.log("read-only", "see")
     check_equal(re.findall("touch: .*", seen), ["touch: cannot touch '/etc/here': Read-only file system"], "writing")
-    check_in("64M", seen, "the operator's size of /mnt/ramdisk")
+    check_in("62M", seen, "the operator's size of /mnt/ramdisk")
     check_equal(result.job("read-only-home")["reason"],
                 "the working directory /work cannot be made: cannot make the folder /work: Read-only file system; set "
                 "`working_directory` to a folder that user 0 may write to", "a working directory there")
