@@ -182,16 +182,14 @@ static int usage(const struct options *options, const char *what, const char *va
 
     if (what != NULL)
         fprintf(to, "Error: %s%s%s\n", what, value != NULL ? " " : "", value != NULL ? value : "");
-    fprintf(
-        to,
-        "usage: circleci tests %s\n"
-        "  --index=N --total=N       this task and how many there are; default CIRCLE_NODE_INDEX, CIRCLE_NODE_TOTAL\n"
-        "  --split-by=name|filesize|timings\n"
-        "  --timings-type=autodetect|filename|classname|testname\n"
-        "  --timings-file=PATH --time-default=DURATION (such as 10s) --show-counts\n",
-        options->runs
-            ? "run --command=COMMAND [-v] [OPTIONS] [FILE]     COMMAND reads its share of the names, one a line"
-            : "split [OPTIONS] [FILE]     names come from FILE or standard input, one a line");
+    fprintf(to,
+            "usage: circleci tests %s\n"
+            "  --index=N --total=N       default: CIRCLE_NODE_INDEX, CIRCLE_NODE_TOTAL\n"
+            "  --split-by=name|filesize|timings\n"
+            "  --timings-type=autodetect|filename|classname|testname\n"
+            "  --timings-file=PATH --time-default=DURATION (such as 10s) --show-counts\n",
+            options->runs ? "run --command=COMMAND [-v] [OPTIONS] [FILE]     names reach COMMAND one a line"
+                          : "split [OPTIONS] [FILE]     names from FILE or standard input, one a line");
     return what != NULL ? 2 : 0;
 }
 
