@@ -90,10 +90,20 @@ static int finish_stream(struct tn_engine_call *call, int status)
     return 0;
 }
 
+/* With TLS 1.3 a client learns that its certificate was refused only when the first answer does not come. */
+static bool refused_by_tls(const struct tn_engine_call *call, const struct tn_http_result *result,
+                           struct tn_http_result *refused)
+{
+    *refused = *result;
+    refused->end = TN_HTTP_NO_TRUST;
+    return result->end == TN_HTTP_BROKEN && result->status == 0 && call->engine->tls.on && call->unversioned;
+}
+
 static void on_http_done(const struct tn_http_result *result, void *arg)
 {
     struct tn_engine_call *call = arg;
     struct tn_engine_request_name name;
+    struct tn_http_result refused;
     struct tn_err err = TN_ERR_INIT;
     cJSON *json = NULL;
 
@@ -123,7 +133,7 @@ static void on_http_done(const struct tn_http_result *result, void *arg)
         /* Another engine may answer at this address next time. */
         if (result->end != TN_HTTP_TIMEOUT)
             call->engine->minor = -1;
-        tn_engine_error_transport(&name, result, &err);
+        tn_engine_error_transport(&name, refused_by_tls(call, result, &refused) ? &refused : result, &err);
     }
     finish_call(call, result->status, json, err.code != TN_OK ? &err : NULL);
     cJSON_Delete(json);

@@ -75,6 +75,13 @@ static void no_connect(const struct tn_engine_request_name *name, const struct t
         err->sys = result->sys;
 }
 
+/* An engine that refuses our certificate says so and closes the connection; which of the two is seen first is chance.
+ */
+#define CLOSED "it closed the connection, as it does when it refuses our certificate, or demands one and none is set"
+#define ADVICE_CLIENT                                                                                                  \
+    "use a certificate for clients that the CA of the engine's --tlscacert signed (docker.tls.certificate and "        \
+    "docker.tls.key, or cert.pem and key.pem in DOCKER_CERT_PATH)"
+
 /* What OpenSSL and libcurl say about certificates, first match wins. */
 static const struct {
     const char *fragment;
@@ -87,17 +94,19 @@ static const struct {
      "make one whose subjectAltName has this name or address, or use a name that it has"},
     {"no alternative certificate subject name matches", "its certificate is for another host",
      "make one whose subjectAltName has this name or address, or use a name that it has"},
-    {"certificate required", "it demands a certificate of ours, and none is set",
-     "set docker.tls.certificate and docker.tls.key, or cert.pem and key.pem in DOCKER_CERT_PATH"},
-    {"alert unknown ca", "it does not believe our certificate: another CA signed it",
-     "use a certificate that the CA of the engine's --tlscacert signed"},
-    {"alert bad certificate", "it refuses our certificate, or demands one and none is set",
-     "use a certificate for clients that the CA of the engine's --tlscacert signed"},
+    {"certificate required", "it demands a certificate of ours, and none is set", ADVICE_CLIENT},
+    {"alert unknown ca", "it refuses our certificate, which another CA signed", ADVICE_CLIENT},
+    {"alert bad certificate", "it refuses our certificate, or demands one and none is set", ADVICE_CLIENT},
     {"alert certificate expired", "it refuses our certificate, which has expired", "renew it"},
     {"self-signed certificate", "its certificate was signed by a CA that is not known here",
      "set docker.tls.ca, or ca.pem in DOCKER_CERT_PATH, to the CA that signed it"},
     {"unable to get local issuer certificate", "its certificate was signed by a CA that is not known here",
      "set docker.tls.ca, or ca.pem in DOCKER_CERT_PATH, to the CA that signed it"},
+    {"getpeername() failed", CLOSED, ADVICE_CLIENT},
+    {"Connection reset by peer", CLOSED, ADVICE_CLIENT},
+    {"Broken pipe", CLOSED, ADVICE_CLIENT},
+    {"Empty reply from server", CLOSED, ADVICE_CLIENT},
+    {"unexpected eof", CLOSED, ADVICE_CLIENT},
     {"wrong version number", "it does not speak TLS", "start it with --tlsverify, or leave TLS out on loopback"},
     {"could not load PEM client certificate", "our own certificate cannot be used",
      "expected one in PEM, with the key that belongs to it and has no passphrase"},
