@@ -535,6 +535,41 @@ static void test_restart(struct bench *t)
     check_pipeline(t, "p5", "success");
 }
 
+/* Nothing begins before tenon-output, which is there, has told of the disk, nor while there is too little room; then it
+ * goes on. That `wait` is false changes nothing: the room comes back by itself. */
+static void test_disk(struct bench *t)
+{
+    auto_free char *added = tn_fs_path("{\"address\":%u,\"life\":7,\"name\":\"output\",\"state\":\"added\"}",
+                                       (unsigned)TN_ADDRESS(TN_ROLE_OUTPUT, 0));
+    struct got got;
+    struct got lease;
+
+    say_as(t, TN_ADDRESS(TN_ROLE_KERNEL, 0), 9, TN_MSG_PEER_STATE, 0, 0, added);
+    got = run_plan(t, "p8", "", JOB("a", ""));
+    drop(&got);
+    check_job(t, "p8", "a", "queued", "waits for its turn");
+    say_as(t, TN_ADDRESS(TN_ROLE_OUTPUT, 0), 7, TN_MSG_DISK_STATE, 0, 0,
+           "{\"low\":true,\"path\":\"/x\",\"free\":\"1572864\",\"reserve\":\"1073741824\"}");
+    check_job(t, "p8", "a", "queued",
+              "waits for room on the disk: 1.5 MiB are free on /x, 1.0 GiB are kept free (store.reserve)");
+    say_as(t, TN_ADDRESS(TN_ROLE_OUTPUT, 0), 7, TN_MSG_DISK_STATE, 0, 0,
+           "{\"low\":true,\"path\":\"/x\",\"free\":\"1500000\",\"reserve\":\"1073741824\"}"); /* as good as the same */
+    check_job(t, "p8", "a", "queued",
+              "waits for room on the disk: 1.5 MiB are free on /x, 1.0 GiB are kept free (store.reserve)");
+    say_as(t, TN_ADDRESS(TN_ROLE_OUTPUT, 0), 7, TN_MSG_DISK_STATE, 0, 0,
+           "{\"low\":false,\"path\":\"/x\",\"free\":\"2000000000\",\"reserve\":\"1073741824\"}");
+    lease = take_lease(t);
+    CHECK_STR(tn_json_string(lease.body, "project", NULL), "local/project");
+    for (size_t i = 0; i < 2; i++) {
+        got = expect(t, TN_MSG_ACK, 0,
+                     say_as(t, DOCKER, 2000, TN_MSG_TASK_STATE, lease.header.task, 1,
+                            i == 0 ? "{\"state\":\"running\"}" : "{\"state\":\"succeeded\"}"));
+        drop(&got);
+    }
+    drop(&lease);
+    check_pipeline(t, "p8", "success");
+}
+
 /* An executor that is given up: what had not begun is tried elsewhere, what had begun ends. */
 static void test_executor_lost(struct bench *t)
 {
@@ -689,6 +724,7 @@ int main(int argc, char **argv)
         test_errors(&t);
         test_retry_and_cancel(&t);
         test_restart(&t);
+        test_disk(&t);
         test_executor_lost(&t);
         test_unavailable(&t);
         CHECK_INT(finish(&t, SIGTERM), 0);
