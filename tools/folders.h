@@ -12,7 +12,7 @@ struct folders {
     char *state; /* of this run */
     char *run;
     char *settings; /* folder of the services' settings; NULL: all as by default */
-    char *name; /* "20260102T030405Z-1a2b": the state folder's last part, and the installation's id */
+    char *name;     /* "20260102T030405Z-1a2b": the state folder's last part, and the installation's id */
     bool keep_state;
     int state_lock; /* held as long as the run lasts */
     int run_lock;
@@ -20,7 +20,8 @@ struct folders {
 
 /* Makes them. `keep_state` false: the state lies in the run folder and goes with it. */
 int folders_make(struct folders *folders, bool keep_state, struct tn_err *err) TN_MUST_CHECK;
-/* Removes the job folders that killed runs left in their state. After tenond is ready, which ends what still runs there. */
+/* Removes the job folders that killed runs left in their state. After tenond is ready, which ends what still runs
+ * there. */
 void folders_clear_killed(const struct folders *folders);
 /* Removes the run folder; the state stays unless it is not to be kept. */
 void folders_close(struct folders *folders);

@@ -25,7 +25,8 @@ static const char help_text[] =
     "       tenon store gc [--dry-run] [--json] [--settings FILE]\n"
     "\n"
     "What is kept on this host below $XDG_STATE_HOME/tenon (~/.local/state/tenon): logs, artifacts, test results,\n"
-    "workspaces and source trees of each run, and the caches that all runs share. All of it may be used while jobs run.\n"
+    "workspaces and source trees of each run, and the caches that all runs share. All of it may be used while jobs "
+    "run.\n"
     "\n"
     "  usage          how much there is, by project and kind, and how old the oldest is\n"
     "  verify         reads every stored cache, workspace and source tree, and names those that are damaged\n"
@@ -305,9 +306,11 @@ static int wrong(const char *text, const char *word)
 /* 0: go on; else the exit code plus 1. */
 static int read_options(struct store *store, int argc, char **argv)
 {
-    static const struct option names[] = {
-        {"json", no_argument, NULL, 'j'},           {"dry-run", no_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'},
-        {"settings", required_argument, NULL, 's'}, {NULL, 0, NULL, 0}};
+    static const struct option names[] = {{"json", no_argument, NULL, 'j'},
+                                          {"dry-run", no_argument, NULL, 'd'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"settings", required_argument, NULL, 's'},
+                                          {NULL, 0, NULL, 0}};
     int option;
 
     opterr = 0;

@@ -1,7 +1,7 @@
 /* The caches of a project: one folder, a *scope*, in which every cache has two files,
  *
- *     <SHA-256 of the key>.json                     its entry: key, base, the other file's name, sizes, when it was made
- *     <SHA-256 of the key>.<digest>.tar.zst         its tar
+ *     <SHA-256 of the key>.json                     its entry: key, base, the other file's name, sizes, when it was
+ * made <SHA-256 of the key>.<digest>.tar.zst         its tar
  *
  * and `.project`, the project's name. Several runs use a scope at the same time, and any of them may be killed. The
  * entry is what counts: it is written aside and comes by link(2), so of two that save a key the first wins, and it

@@ -1,5 +1,5 @@
-/* Tells the scheduler whether there is room for what jobs keep: DISK_STATE at start, at each change, and again from time
- * to time, since a notice may be lost. */
+/* Tells the scheduler whether there is room for what jobs keep: DISK_STATE at start, at each change, and again from
+ * time to time, since a notice may be lost. */
 #ifndef TN_OUTPUT_DISK_H
 #define TN_OUTPUT_DISK_H
 
@@ -7,9 +7,9 @@
 #include "core/peer/service.h"
 
 struct tn_disk {
-    struct tn_service *service;   /* borrowed */
-    const struct tn_room *room;   /* borrowed */
-    struct event *timer;          /* owned */
+    struct tn_service *service; /* borrowed */
+    const struct tn_room *room; /* borrowed */
+    struct event *timer;        /* owned */
     bool low;
     unsigned silent; /* ticks since it was told last */
 };

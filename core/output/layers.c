@@ -57,9 +57,10 @@ static int take_paths(struct archive *archive, const struct source *source, stru
         if (got == ARCHIVE_EOF)
             return 0;
         if (got < ARCHIVE_WARN)
-            return source->err->code != TN_OK ? -1
-                                              : tn_err_set(source->err, TN_ERR_PROTOCOL, "the layer's tar is damaged: %s",
-                                                           archive_error_string(archive));
+            return source->err->code != TN_OK
+                       ? -1
+                       : tn_err_set(source->err, TN_ERR_PROTOCOL, "the layer's tar is damaged: %s",
+                                    archive_error_string(archive));
         if (archive_entry_pathname(entry) == NULL || archive_entry_filetype(entry) == AE_IFDIR)
             continue;
         clean = tn_untar_clean(archive_entry_pathname(entry));
@@ -181,7 +182,7 @@ struct tn_layer_jobs {
     struct owner {
         uint64_t task;
         int job;
-    } *owners; /* owned; sorted by task */
+    } * owners; /* owned; sorted by task */
     size_t owner_count;
 };
 
@@ -272,8 +273,7 @@ void tn_layer_jobs_free(struct tn_layer_jobs *jobs)
 int tn_layer_jobs_find(const struct tn_layer_jobs *jobs, uint64_t task)
 {
     struct owner wanted = {task, 0};
-    const struct owner *found =
-        bsearch(&wanted, jobs->owners, jobs->owner_count, sizeof(*jobs->owners), by_task);
+    const struct owner *found = bsearch(&wanted, jobs->owners, jobs->owner_count, sizeof(*jobs->owners), by_task);
 
     return found != NULL ? found->job : -1;
 }

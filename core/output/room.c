@@ -40,8 +40,8 @@ int tn_room_lacks(const struct tn_room *room, const char *path, uint64_t bytes, 
 
     tn_err_set(err, TN_ERR_SYSTEM, "needs %s%s, %s are free on %s%s%s%s", at_least ? "at least " : "",
                tn_units_size_text(bytes, needs, sizeof(needs)),
-               tn_units_size_text(there != UINT64_MAX ? there : 0, has, sizeof(has)), path,
-               floor > 0 ? " (" : "", floor > 0 ? tn_units_size_text(floor, left, sizeof(left)) : "",
+               tn_units_size_text(there != UINT64_MAX ? there : 0, has, sizeof(has)), path, floor > 0 ? " (" : "",
+               floor > 0 ? tn_units_size_text(floor, left, sizeof(left)) : "",
                floor > 0 ? " of them are left to logs)" : "");
     if (err != NULL)
         err->sys = ENOSPC;
@@ -161,8 +161,10 @@ int tn_room_quota(const struct tn_layout *layout, const char *project, uint64_t 
     if (quota == 0)
         return 0;
     if (bytes > quota || fixed > quota - bytes) {
-        tn_err_set(err, TN_ERR_SYSTEM, "needs %s, but of the %s that the project %s may keep, %s are taken "
-                   "(store.project_quota)", tn_units_size_text(bytes, text[0], sizeof(text[0])),
+        tn_err_set(err, TN_ERR_SYSTEM,
+                   "needs %s, but of the %s that the project %s may keep, %s are taken "
+                   "(store.project_quota)",
+                   tn_units_size_text(bytes, text[0], sizeof(text[0])),
                    tn_units_size_text(quota, text[1], sizeof(text[1])), project,
                    tn_units_size_text(fixed, text[2], sizeof(text[2])));
         if (err != NULL)

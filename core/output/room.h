@@ -21,7 +21,8 @@ uint64_t tn_room_free(const char *path);
 uint64_t tn_room_floor(const struct tn_room *room);
 /* -1 with the error of tn_room_lacks() if `bytes` more do not fit on the file system of `path`. */
 int tn_room_check(const struct tn_room *room, const char *path, uint64_t bytes, struct tn_err *err) TN_MUST_CHECK;
-/* Sets "needs [at least] X, Y are free on PATH (Z of them are left to logs)" with ENOSPC. `path` is a file or folder on that disk. Returns -1. */
+/* Sets "needs [at least] X, Y are free on PATH (Z of them are left to logs)" with ENOSPC. `path` is a file or folder on
+ * that disk. Returns -1. */
 int tn_room_lacks(const struct tn_room *room, const char *path, uint64_t bytes, bool at_least, struct tn_err *err);
 /* Is this the error of a full disk, or of a quota? */
 bool tn_room_is_lack(const struct tn_err *err);

@@ -1,7 +1,7 @@
-#include "core/output/stream_internal.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/lib/log.h"
+#include "core/output/stream_internal.h"
 #include "core/output/untar.h"
 
 #include <errno.h>
@@ -61,7 +61,8 @@ static int read_type(const cJSON *body, struct tn_err *err)
 /* Only what is needed again is kept of the body: it goes into every record. */
 static cJSON *keep_members(const cJSON *body)
 {
-    static const char *const members[] = {"type", "stream", "step", "name", "key", "destination", "base", "pipeline", "root", "failed"};
+    static const char *const members[] = {"type",        "stream", "step",     "name", "key",
+                                          "destination", "base",   "pipeline", "root", "failed"};
     cJSON *kept = cJSON_CreateObject();
 
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
@@ -159,7 +160,7 @@ struct tn_stream *tn_stream_open(const struct tn_stream_home *home, const cJSON 
 }
 
 int tn_stream__commit(const struct tn_stream_home *home, const struct tn_stream *stream, const char *partial,
-                  const char *final, struct tn_err *err)
+                      const char *final, struct tn_err *err)
 {
     bool kept;
 
@@ -176,7 +177,8 @@ int tn_stream__commit(const struct tn_stream_home *home, const struct tn_stream 
 static int resume_files(const struct tn_stream_home *home, struct tn_stream *stream, const cJSON *entry, bool read_only,
                         struct tn_err *err)
 {
-    auto_free char *path = stream->type == TN_STREAM_LOG ? log_path(home, stream) : tn_stream__partial_path(home, stream);
+    auto_free char *path =
+        stream->type == TN_STREAM_LOG ? log_path(home, stream) : tn_stream__partial_path(home, stream);
     auto_free char *final = tn_stream__final_path(home, stream);
 
     if (stream->type == TN_STREAM_LOG) {
@@ -237,7 +239,7 @@ int tn_stream__say_failed(const struct tn_stream *stream, struct tn_err *err)
 }
 
 int tn_stream__fail_for_room(const struct tn_stream_home *home, struct tn_stream *stream, uint64_t needs, bool at_least,
-                         struct tn_err *err)
+                             struct tn_err *err)
 {
     auto_free char *partial = tn_stream__partial_path(home, stream);
     auto_free char *folder = tn_layout_partial_folder(home->layout, stream->type == TN_STREAM_CACHE);

@@ -56,10 +56,10 @@ struct tn_stream *tn_stream_resume(const struct tn_stream_home *home, const cJSO
                                    struct tn_err *err) TN_MUST_CHECK;
 /* Takes bytes at an offset. Returns 1: taken (or known already), 0: there is a gap before them, -1: failed. What has no
  * room fails for good, but for logs: its file goes, for others need the room. */
-int tn_stream_write(const struct tn_stream_home *home, struct tn_stream *stream, uint64_t offset,
-                    const void *bytes, size_t length, struct tn_err *err) TN_MUST_CHECK;
-/* Lets a thread do what takes long of tn_stream_finish(), and calls `done` in the loop when it has. False: nothing takes
- * long. Until tn_stream_finish() the stream is as it was. */
+int tn_stream_write(const struct tn_stream_home *home, struct tn_stream *stream, uint64_t offset, const void *bytes,
+                    size_t length, struct tn_err *err) TN_MUST_CHECK;
+/* Lets a thread do what takes long of tn_stream_finish(), and calls `done` in the loop when it has. False: nothing
+ * takes long. Until tn_stream_finish() the stream is as it was. */
 bool tn_stream_finish_ahead(const struct tn_stream_home *home, struct tn_stream *stream, struct tn_works *works,
                             tn_work_done_cb *done, void *arg);
 /* Is a thread at it? */

@@ -82,8 +82,8 @@ static int check_room(const struct tn_ending *ending, struct tn_err *err)
         return -1;
     return ending->final != NULL && ending->stream->type != TN_STREAM_SOURCE
                ? tn_room_quota(home->layout, home->project, stored, home->room->quota, err)
-           : ending->final == NULL ? tn_room_quota(home->layout, home->project,
-                                                   tn_zwriter_size(ending->stream->writer), home->room->quota, err)
+           : ending->final == NULL ? tn_room_quota(home->layout, home->project, tn_zwriter_size(ending->stream->writer),
+                                                   home->room->quota, err)
                                    : 0;
 }
 

@@ -1,5 +1,5 @@
-/* A stored tar: a file of zstd frames of at most 1 MiB of content each, a frame of digests, and a table of the frames at
- * its end (zstd's "seekable format", contrib/seekable_format; both are skippable frames that plain zstd tools pass
+/* A stored tar: a file of zstd frames of at most 1 MiB of content each, a frame of digests, and a table of the frames
+ * at its end (zstd's "seekable format", contrib/seekable_format; both are skippable frames that plain zstd tools pass
  * over). Frames are independent of each other, so a writer can be cut back to the end of any frame and go on, and a
  * reader gets any offset by decoding one frame. Each frame has a checksum of zstd's; the digest (SHA-256) is over all
  * of the file. Blocks on the disk only. */
@@ -35,8 +35,8 @@ int tn_zwriter_flush(struct tn_zwriter *writer, struct tn_err *err) TN_MUST_CHEC
 int tn_zwriter_finish(struct tn_zwriter *writer, struct tn_err *err) TN_MUST_CHECK;
 /* Closes the file and leaves it. NULL is allowed. */
 void tn_zwriter_close(struct tn_zwriter *writer);
-uint64_t tn_zwriter_size(const struct tn_zwriter *writer);   /* content */
-uint64_t tn_zwriter_stored(const struct tn_zwriter *writer); /* the file, as of the last flush */
+uint64_t tn_zwriter_size(const struct tn_zwriter *writer);    /* content */
+uint64_t tn_zwriter_stored(const struct tn_zwriter *writer);  /* the file, as of the last flush */
 uint64_t tn_zwriter_waiting(const struct tn_zwriter *writer); /* content that is not in the file yet */
 
 struct tn_zreader; /* opaque */

@@ -89,8 +89,7 @@ static void say_conflict(struct tn_task *task, const cJSON *conflict)
     tn_buf_addf(&line, "  - %s (%s ", tn_json_string(conflict, "path", "?"),
                 first != NULL && first->next != NULL ? "jobs" : "tasks of job");
     cJSON_ArrayForEach (name, tn_json_get(conflict, "jobs"))
-        tn_buf_addf(&line, "%s%s", name != first ? ", " : "",
-                    cJSON_IsString(name) ? name->valuestring : "?");
+        tn_buf_addf(&line, "%s%s", name != first ? ", " : "", cJSON_IsString(name) ? name->valuestring : "?");
     tn_runner_say(task, "%.4000s)\n", line.data);
 }
 

@@ -1,5 +1,5 @@
-/* libFuzzer: any bytes as a stored file: opened, verified, read, and as a layer listed; as the list of a layer; and as a
- * cache's entry. Nothing but errors may come of it. */
+/* libFuzzer: any bytes as a stored file: opened, verified, read, and as a layer listed; as the list of a layer; and as
+ * a cache's entry. Nothing but errors may come of it. */
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/output/cache.h"
@@ -16,8 +16,8 @@ static void read_stored(const char *path)
 
     if (reader == NULL)
         return;
-    if (tn_zreader_verify(reader, NULL) == 0 && tn_layer_paths(reader, &paths, NULL) == 0 &&
-        paths.len > 0 && paths.data[paths.len - 1] != '\0')
+    if (tn_zreader_verify(reader, NULL) == 0 && tn_layer_paths(reader, &paths, NULL) == 0 && paths.len > 0 &&
+        paths.data[paths.len - 1] != '\0')
         abort();
     if (tn_zreader_read(reader, 0, 1 << 20, &content, NULL) == 0 && content.len > tn_zreader_size(reader))
         abort();

@@ -275,7 +275,8 @@ static void test_quota(struct tn_blobs *blobs, const struct tn_layout *layout)
     CHECK(!tn_cache_exists(layout, "p", "quota-1") && tn_cache_exists(layout, "p", "quota-2"));
     CHECK(tn_room_quota(layout, "p", 4 * one, 1000, &err) == (4 * one > 1000 ? -1 : 0));
     CHECK(tn_room_quota(layout, "p", 5000, 1000, &err) == -1 && tn_room_is_lack(&err));
-    CHECK_STR(err.text, "needs 4.9 KiB, but of the 1000 B that the project p may keep, 0 B are taken (store.project_quota)");
+    CHECK_STR(err.text,
+              "needs 4.9 KiB, but of the 1000 B that the project p may keep, 0 B are taken (store.project_quota)");
     CHECK(tn_cache_exists(layout, "p", "quota-2") || 4 * one <= 1000);
 }
 
