@@ -366,6 +366,11 @@ const char *tn_engine_address(const struct tn_engine *engine)
     return engine->address;
 }
 
+bool tn_engine_is_podman(const struct tn_engine *engine)
+{
+    return engine->podman;
+}
+
 void tn_engine_cancel(struct tn_engine_call *call)
 {
     if (call->http != NULL)

@@ -63,6 +63,9 @@ void tn_engine_free(struct tn_engine *engine);
 /* "unix:///var/run/docker.sock". */
 const char *tn_engine_address(const struct tn_engine *engine);
 
+/* Podman answers, behind the same API; known after the first answer. */
+bool tn_engine_is_podman(const struct tn_engine *engine);
+
 /* Ends a request without its callbacks. */
 void tn_engine_cancel(struct tn_engine_call *call);
 
