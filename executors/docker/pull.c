@@ -321,6 +321,8 @@ static void on_pulled(int status, const cJSON *json, const struct tn_err *err, v
         say(pull, "Pulled image %s in %.1f s: %s", name, (double)took_ms / 1000.0, text);
     else if (pull->is_here)
         say(pull, "Image %s is up to date", name);
+    else
+        say(pull, "Pulled image %s in %.1f s: all of it is here under another name", name, (double)took_ms / 1000.0);
     pull->call =
         tn_engine_image_inspect(pull->docker->engine, &current(pull)->ref, TN_ENGINE_THEN(ASK_MS, on_new_image, pull));
 }
