@@ -2,132 +2,12 @@
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/lib/log.h"
+#include "core/output/task_internal.h"
 #include "core/output/timings.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-
-enum verdict { ANSWERED, WAITS };
-
-/* A request on its way through a handler. */
-struct call {
-    struct tn_tasks *tasks;
-    struct tn_peer *peer;
-    const struct tn_msg *msg;
-    struct tn_msg_ref ref;
-    cJSON *body; /* NULL for raw bodies */
-};
-
-/* ---- answering ---- */
-
-static enum verdict refuse(const struct call *call, const struct tn_err *err)
-{
-    const char *code = "failed";
-
-    if (err->code == TN_ERR_USAGE || err->code == TN_ERR_CONFIG)
-        code = "invalid";
-    else if (err->code == TN_ERR_LIMIT)
-        code = "limit";
-    else if (err->code == TN_ERR_NOT_FOUND || (err->code == TN_ERR_SYSTEM && err->sys == ENOENT))
-        code = "not_found";
-    else if (err->code == TN_ERR_CONFLICT)
-        code = "conflict";
-    else if (tn_room_is_lack(err))
-        code = "no_space";
-    if (strcmp(code, "failed") == 0)
-        tn_warn("%s of task %" PRIu64 ": %s", tn_msg_name(call->ref.kind), call->ref.task, err->text);
-    tn_peer_refuse(call->peer, &call->ref, code, "%s", err->text);
-    return ANSWERED;
-}
-
-/* A stream that cannot be stored for lack of room: the refusal names it, and nothing else of the attempt is concerned.
- */
-static enum verdict refuse_stream(const struct call *call, const struct tn_stream *stream, const struct tn_err *err)
-{
-    auto_json cJSON *body = NULL;
-    auto_free char *text = NULL;
-
-    if (stream->failed == NULL)
-        return refuse(call, err);
-    body = cJSON_CreateObject();
-    cJSON_AddStringToObject(body, "code", "no_space");
-    cJSON_AddStringToObject(body, "text", err->text);
-    cJSON_AddNumberToObject(body, "stream", stream->id);
-    text = tn_json_print(body);
-    tn_peer_reply(call->peer, &call->ref, TN_MSG_REFUSED, text, strlen(text));
-    return ANSWERED;
-}
-
-static enum verdict answer(const struct call *call, enum tn_msg_kind kind, const cJSON *body)
-{
-    auto_free char *text = tn_json_print(body);
-
-    if (strlen(text) > tn_msg_info(kind)->max_body) {
-        tn_peer_refuse(call->peer, &call->ref, "limit", "the answer to %s has %zu bytes, at most %u are allowed",
-                       tn_msg_name(call->ref.kind), strlen(text), tn_msg_info(kind)->max_body);
-        return ANSWERED;
-    }
-    tn_peer_reply(call->peer, &call->ref, kind, text, strlen(text));
-    return ANSWERED;
-}
-
-static enum verdict acknowledge(const struct call *call)
-{
-    tn_peer_reply(call->peer, &call->ref, TN_MSG_ACK, NULL, 0);
-    return ANSWERED;
-}
-
-static enum verdict answer_bytes(const struct call *call, enum tn_msg_kind kind, uint64_t offset, bool end,
-                                 const struct tn_buf *bytes)
-{
-    struct tn_chunk chunk = {.flags = end ? TN_CHUNK_END : 0, .offset = offset};
-    uint8_t prefix[TN_CHUNK_SIZE];
-
-    tn_chunk_encode(&chunk, prefix);
-    tn_peer_reply2(call->peer, &call->ref, kind, prefix, sizeof(prefix), bytes->data, bytes->len);
-    return ANSWERED;
-}
-
-/* ---- finding what a request is about ---- */
-
-static bool from_client(const struct call *call)
-{
-    return TN_ADDRESS_ROLE(call->ref.source) == TN_ROLE_CLIENT;
-}
-
-/* The open attempt, or NULL after a refusal. */
-static struct tn_attempt *need_attempt(const struct call *call)
-{
-    struct tn_attempt *attempt = from_client(call)
-                                     ? tn_attempt_find(&call->tasks->attempts, 0, 0, call->ref.source)
-                                     : tn_attempt_find(&call->tasks->attempts, call->ref.task, call->ref.attempt, 0);
-
-    if (attempt == NULL || !attempt->open) {
-        tn_peer_refuse(call->peer, &call->ref, "not_open",
-                       "task %" PRIu64 ", attempt %" PRIu32 " is not open here: begin with TASK_OPEN (a client with "
-                       "STREAM_OPEN)",
-                       call->ref.task, call->ref.attempt);
-        return NULL;
-    }
-    if (attempt->peer == call->peer)
-        return attempt;
-    tn_peer_refuse(call->peer, &call->ref, attempt->peer == NULL ? "not_open" : "fenced",
-                   "task %" PRIu64 ", attempt %" PRIu32 " was opened on another connection", call->ref.task,
-                   call->ref.attempt);
-    return NULL;
-}
-
-static struct tn_stream *need_stream(const struct call *call, struct tn_attempt *attempt, uint64_t id)
-{
-    struct tn_stream *stream = id <= UINT32_MAX ? tn_attempt_stream(attempt, (uint32_t)id) : NULL;
-
-    if (stream == NULL)
-        tn_peer_refuse(call->peer, &call->ref, "not_open",
-                       "stream %" PRIu64 " of task %" PRIu64 " is not open: begin with STREAM_OPEN", id,
-                       call->ref.task);
-    return stream;
-}
 
 /* ---- attempts ---- */
 
@@ -158,30 +38,11 @@ static bool fence(const struct call *call)
     return true;
 }
 
-/* What the id of the times of the attempt's job begins with; the rest is their version. */
-static const char timings_prefix[] = "timings/";
-
-/* The file with the times that the attempt goes by. */
-static char *timings_path(const struct tn_attempt *attempt)
-{
-    const struct tn_stream_home *home = &attempt->home;
-    auto_free char *path = tn_layout_timings(home->layout, attempt->project, home->place.job);
-    auto_free char *pin = NULL;
-    struct tn_err err = TN_ERR_INIT;
-
-    if (home->place.total <= 1)
-        return steal_ptr(&path);
-    pin = tn_layout_timings_pin(home->layout, tn_json_string(attempt->record, "pipeline", ""), home->place.job);
-    if (tn_timings_pin(path, pin, &err) != 0)
-        tn_warn("the job splits its tests without times: %s", err.text);
-    return steal_ptr(&pin);
-}
-
 static cJSON *describe(const struct tn_attempt *attempt)
 {
     auto_free char *folder = tn_layout_logs(attempt->home.layout, &attempt->home.place);
     auto_free char *artifacts = tn_layout_artifacts(attempt->home.layout, &attempt->home.place);
-    auto_free char *path = timings_path(attempt);
+    auto_free char *path = task__timings_path(attempt);
     auto_free char *version = tn_timings_version(path);
     cJSON *body = cJSON_CreateObject();
     const cJSON *checkpoint = cJSON_GetObjectItemCaseSensitive(attempt->record, "checkpoint");
@@ -202,7 +63,7 @@ static cJSON *describe(const struct tn_attempt *attempt)
     cJSON_AddStringToObject(body, "artifacts", artifacts);
     if (version != NULL) {
         cJSON *timings = cJSON_AddObjectToObject(body, "timings");
-        auto_free char *id = tn_fs_path("%s%s", timings_prefix, version);
+        auto_free char *id = tn_fs_path("%s%s", task__timings_prefix, version);
 
         cJSON_AddStringToObject(timings, "id", id);
     }
@@ -230,7 +91,7 @@ static enum verdict on_task_open(const struct call *call)
 
     if (call->ref.task == 0 || call->ref.attempt == 0) {
         tn_err_set(&err, TN_ERR_USAGE, "TASK_OPEN needs a task and an attempt in the header");
-        return refuse(call, &err);
+        return task__refuse(call, &err);
     }
     if (!fence(call))
         return ANSWERED;
@@ -238,23 +99,23 @@ static enum verdict on_task_open(const struct call *call)
         refuse_waiting(attempt);
     attempt = tn_attempt_open(&call->tasks->attempts, call->ref.task, call->ref.attempt, call->body, &err);
     if (attempt == NULL)
-        return refuse(call, &err);
+        return task__refuse(call, &err);
     attempt->peer = call->peer;
     attempt->tasks = call->tasks;
     body = describe(attempt);
-    return answer(call, TN_MSG_TASK_OPENED, body);
+    return task__answer(call, TN_MSG_TASK_OPENED, body);
 }
 
 static enum verdict on_checkpoint(const struct call *call)
 {
-    struct tn_attempt *attempt = need_attempt(call);
+    struct tn_attempt *attempt = task__need_attempt(call);
     struct tn_err err = TN_ERR_INIT;
     const cJSON *named;
 
     if (attempt == NULL)
         return ANSWERED;
     if (call->ref.sequence <= attempt->checkpoint_sequence)
-        return acknowledge(call); /* a later one is kept already */
+        return task__acknowledge(call); /* a later one is kept already */
     cJSON_ArrayForEach (named, tn_json_get(call->body, "streams")) {
         uint64_t id = tn_json_u64(named, "stream", UINT64_MAX);
         const struct tn_stream *stream;
@@ -263,7 +124,7 @@ static enum verdict on_checkpoint(const struct call *call)
         if (tn_json_u64(named, "offset", 0) == 0 && id <= UINT32_MAX &&
             tn_attempt_stream(attempt, (uint32_t)id) == NULL)
             continue;
-        stream = need_stream(call, attempt, id);
+        stream = task__need_stream(call, attempt, id);
         if (stream == NULL)
             return ANSWERED;
         if (!stream->closed && !stream->exists && stream->failed == NULL &&
@@ -271,8 +132,8 @@ static enum verdict on_checkpoint(const struct call *call)
             return WAITS;
     }
     if (tn_attempt_checkpoint(attempt, call->body, call->ref.sequence, &err) != 0)
-        return refuse(call, &err);
-    return acknowledge(call);
+        return task__refuse(call, &err);
+    return task__acknowledge(call);
 }
 
 static enum verdict on_task_close(const struct call *call)
@@ -282,15 +143,15 @@ static enum verdict on_task_close(const struct call *call)
 
     if ((attempt == NULL || !attempt->open) &&
         tn_attempt_was_closed(&call->tasks->attempts, call->ref.task, call->ref.attempt))
-        return acknowledge(call);
-    attempt = need_attempt(call);
+        return task__acknowledge(call);
+    attempt = task__need_attempt(call);
     if (attempt == NULL)
         return ANSWERED;
     if (tn_attempt_close(attempt, &err) != 0)
-        return refuse(call, &err);
+        return task__refuse(call, &err);
     refuse_waiting(attempt);
     tn_attempt_free(&call->tasks->attempts, attempt);
-    return acknowledge(call);
+    return task__acknowledge(call);
 }
 
 /* ---- streams ---- */
@@ -303,7 +164,7 @@ static enum verdict answer_opened(const struct call *call, const struct tn_strea
     cJSON_AddBoolToObject(body, "exists", stream->exists);
     if (stream->log != NULL)
         cJSON_AddStringToObject(body, "path", stream->log->path);
-    return answer(call, TN_MSG_STREAM_OPENED, body);
+    return task__answer(call, TN_MSG_STREAM_OPENED, body);
 }
 
 static enum verdict on_stream_open(const struct call *call)
@@ -313,12 +174,12 @@ static enum verdict on_stream_open(const struct call *call)
     struct tn_err err = TN_ERR_INIT;
     uint64_t id = tn_json_u64(call->body, "stream", UINT64_MAX);
 
-    if (from_client(call)) {
+    if (task__from_client(call)) {
         attempt = tn_attempt_uploads(&call->tasks->attempts, call->ref.source);
         attempt->peer = call->peer;
         attempt->tasks = call->tasks;
     }
-    attempt = need_attempt(call);
+    attempt = task__need_attempt(call);
     if (attempt == NULL)
         return ANSWERED;
     stream = id <= UINT32_MAX ? tn_attempt_stream(attempt, (uint32_t)id) : NULL;
@@ -327,7 +188,7 @@ static enum verdict on_stream_open(const struct call *call)
             return answer_opened(call, stream);
         tn_err_set(&err, TN_ERR_CONFLICT, "stream %" PRIu64 " is open with type %s", id,
                    tn_json_string(stream->opened, "type", ""));
-        return refuse(call, &err);
+        return task__refuse(call, &err);
     }
     if (attempt->stream_count >= TN_ATTEMPT_STREAMS_MAX)
         tn_err_set(&err, TN_ERR_LIMIT, "the attempt has %d streams, the limit", TN_ATTEMPT_STREAMS_MAX);
@@ -338,14 +199,14 @@ static enum verdict on_stream_open(const struct call *call)
     else
         stream = tn_stream_open(&attempt->home, call->body, &err);
     if (stream == NULL)
-        return refuse(call, &err);
+        return task__refuse(call, &err);
     tn_attempt_add(attempt, stream);
     return answer_opened(call, stream);
 }
 
 static enum verdict on_stream_write(const struct call *call)
 {
-    struct tn_attempt *attempt = need_attempt(call);
+    struct tn_attempt *attempt = task__need_attempt(call);
     struct tn_err err = TN_ERR_INIT;
     struct tn_chunk chunk;
     struct tn_stream *stream;
@@ -357,14 +218,14 @@ static enum verdict on_stream_write(const struct call *call)
         tn_peer_refuse(call->peer, &call->ref, "invalid", "STREAM_WRITE: %s", err.text);
         return ANSWERED;
     }
-    stream = need_stream(call, attempt, chunk.stream);
+    stream = task__need_stream(call, attempt, chunk.stream);
     if (stream == NULL)
         return ANSWERED;
     taken = tn_stream_write(&attempt->home, stream, chunk.offset, call->msg->body + TN_CHUNK_SIZE,
                             call->msg->header.length - TN_CHUNK_SIZE, &err);
     if (taken < 0)
-        return refuse_stream(call, stream, &err);
-    return taken == 0 ? WAITS : acknowledge(call);
+        return task__refuse_stream(call, stream, &err);
+    return taken == 0 ? WAITS : task__acknowledge(call);
 }
 
 static void try_waiting(struct tn_tasks *tasks, struct tn_attempt *attempt);
@@ -379,7 +240,7 @@ static void on_end_ready(void *arg)
 
 static enum verdict on_stream_close(const struct call *call)
 {
-    struct tn_attempt *attempt = need_attempt(call);
+    struct tn_attempt *attempt = task__need_attempt(call);
     struct tn_err err = TN_ERR_INIT;
     struct tn_stream *stream;
     uint64_t size = tn_json_u64(call->body, "size", 0);
@@ -388,7 +249,7 @@ static enum verdict on_stream_close(const struct call *call)
 
     if (attempt == NULL)
         return ANSWERED;
-    stream = need_stream(call, attempt, tn_json_u64(call->body, "stream", UINT64_MAX));
+    stream = task__need_stream(call, attempt, tn_json_u64(call->body, "stream", UINT64_MAX));
     if (stream == NULL)
         return ANSWERED;
     if (!stream->closed && !stream->exists && stream->failed == NULL && !drop) {
@@ -397,7 +258,7 @@ static enum verdict on_stream_close(const struct call *call)
         if (stream->offset > size) {
             tn_err_set(&err, TN_ERR_USAGE, "STREAM_CLOSE: size %" PRIu64 ", but %" PRIu64 " bytes were sent", size,
                        stream->offset);
-            return refuse(call, &err);
+            return task__refuse(call, &err);
         }
         if (tn_stream_is_ending(stream) ||
             tn_stream_finish_ahead(&attempt->home, stream, call->tasks->works, on_end_ready, attempt))
@@ -407,135 +268,8 @@ static enum verdict on_stream_close(const struct call *call)
         failed = tn_stream_drop(&attempt->home, stream, tn_attempt_keep_stream, attempt, &err);
     else
         failed = tn_stream_finish(&attempt->home, stream, tn_attempt_keep_stream, attempt, &err);
-    return failed != 0 ? refuse_stream(call, stream, &err) : answer(call, TN_MSG_STREAM_CLOSED, stream->result);
-}
-
-/* ---- reading ---- */
-
-static size_t read_length(const struct call *call)
-{
-    const size_t most = TN_MIB(1) - TN_CHUNK_SIZE;
-    uint64_t length = tn_json_u64(call->body, "length", most);
-
-    return length < most ? (size_t)length : most;
-}
-
-/* A BLOB_FIND: what is found is read through, so a thread does it. */
-struct tn_find {
-    LIST_ENTRY(tn_find) next;
-    struct tn_work *work;
-    struct tn_tasks *tasks;
-    struct tn_peer *peer; /* NULL: it left */
-    struct tn_msg_ref ref;
-    char *project;
-    cJSON *wanted;
-    cJSON *answer;
-    int failed;
-    struct tn_err err;
-};
-
-static void find_free(struct tn_find *find)
-{
-    LIST_REMOVE(find, next);
-    free(find->project);
-    cJSON_Delete(find->wanted);
-    cJSON_Delete(find->answer);
-    free(find);
-}
-
-static void run_find(void *arg)
-{
-    struct tn_find *find = arg;
-
-    find->failed = tn_blobs_find(find->tasks->blobs, find->project, find->wanted, find->answer, &find->err);
-}
-
-static void on_found(void *arg)
-{
-    struct tn_find *find = arg;
-    struct call call = {.tasks = find->tasks, .peer = find->peer, .ref = find->ref};
-
-    if (find->peer != NULL && find->failed != 0)
-        refuse(&call, &find->err);
-    else if (find->peer != NULL)
-        answer(&call, TN_MSG_BLOB_FOUND, find->answer);
-    find_free(find);
-}
-
-static enum verdict on_blob_find(const struct call *call)
-{
-    struct tn_attempt *attempt = need_attempt(call);
-    struct tn_find *find;
-
-    if (attempt == NULL)
-        return ANSWERED;
-    find = calloc(1, sizeof(*find));
-    if (find == NULL)
-        tn_fatal(3, "out of memory: a search");
-    find->tasks = call->tasks;
-    find->peer = call->peer;
-    find->ref = call->ref;
-    find->project = tn_fs_path("%s", attempt->project);
-    find->wanted = cJSON_Duplicate(call->body, true);
-    find->answer = cJSON_CreateObject();
-    LIST_INSERT_HEAD(&call->tasks->finds, find, next);
-    find->work = tn_work_start(call->tasks->works, run_find, on_found, find);
-    return ANSWERED;
-}
-
-static enum verdict read_timings(const struct call *call, const char *version)
-{
-    struct tn_attempt *attempt = need_attempt(call);
-    struct tn_err err = TN_ERR_INIT;
-    auto_buf struct tn_buf bytes = TN_BUF_INIT;
-    auto_free char *path = NULL;
-    uint64_t offset = tn_json_u64(call->body, "offset", 0);
-    bool end;
-
-    if (attempt == NULL)
-        return ANSWERED;
-    path = timings_path(attempt);
-    if (tn_timings_read(path, version, offset, read_length(call), &bytes, &end, &err) != 0)
-        return refuse(call, &err);
-    return answer_bytes(call, TN_MSG_BLOB_DATA, offset, end, &bytes);
-}
-
-static enum verdict on_blob_read(const struct call *call)
-{
-    const char *id = tn_json_string(call->body, "id", "");
-    struct tn_err err = TN_ERR_INIT;
-    auto_buf struct tn_buf bytes = TN_BUF_INIT;
-    uint64_t offset = tn_json_u64(call->body, "offset", 0);
-    bool end;
-
-    if (strncmp(id, timings_prefix, strlen(timings_prefix)) == 0)
-        return read_timings(call, id + strlen(timings_prefix));
-    if (tn_blobs_read(call->tasks->blobs, call->peer, id, offset, read_length(call), &bytes, &end, &err) != 0)
-        return refuse(call, &err);
-    return answer_bytes(call, TN_MSG_BLOB_DATA, offset, end, &bytes);
-}
-
-/* A step that has no log yet answers with nothing: it may begin any moment. */
-static enum verdict on_log_read(const struct call *call)
-{
-    struct tn_attempts *attempts = &call->tasks->attempts;
-    struct tn_err err = TN_ERR_INIT;
-    auto_buf struct tn_buf bytes = TN_BUF_INIT;
-    uint64_t offset = tn_json_u64(call->body, "offset", 0);
-    struct tn_attempt *attempt = tn_attempt_find(attempts, call->ref.task, call->ref.attempt, 0);
-    struct tn_log_file *log;
-    bool end;
-
-    if (attempt == NULL)
-        attempt = tn_attempt_load(attempts, call->ref.task, call->ref.attempt, &err);
-    if (attempt == NULL)
-        return refuse(call, &err);
-    log = tn_attempt_log(attempt, (unsigned)tn_json_u64(call->body, "step", 0));
-    if (log != NULL && tn_log_read(log, offset, read_length(call), &bytes, &err) != 0)
-        return refuse(call, &err);
-    end =
-        log != NULL ? log->ended && offset + bytes.len >= log->stored : tn_json_bool(attempt->record, "closed", false);
-    return answer_bytes(call, TN_MSG_LOG_DATA, offset, end, &bytes);
+    return failed != 0 ? task__refuse_stream(call, stream, &err)
+                       : task__answer(call, TN_MSG_STREAM_CLOSED, stream->result);
 }
 
 /* ---- dispatch ---- */
@@ -547,10 +281,10 @@ static const struct {
     handler *handle;
     bool raw;
 } handlers[] = {
-    {TN_MSG_STREAM_WRITE, on_stream_write, true}, {TN_MSG_LOG_READ, on_log_read, false},
-    {TN_MSG_BLOB_READ, on_blob_read, false},      {TN_MSG_CHECKPOINT, on_checkpoint, false},
-    {TN_MSG_STREAM_OPEN, on_stream_open, false},  {TN_MSG_STREAM_CLOSE, on_stream_close, false},
-    {TN_MSG_BLOB_FIND, on_blob_find, false},      {TN_MSG_TASK_OPEN, on_task_open, false},
+    {TN_MSG_STREAM_WRITE, on_stream_write, true},  {TN_MSG_LOG_READ, task__on_log_read, false},
+    {TN_MSG_BLOB_READ, task__on_blob_read, false}, {TN_MSG_CHECKPOINT, on_checkpoint, false},
+    {TN_MSG_STREAM_OPEN, on_stream_open, false},   {TN_MSG_STREAM_CLOSE, on_stream_close, false},
+    {TN_MSG_BLOB_FIND, task__on_blob_find, false}, {TN_MSG_TASK_OPEN, on_task_open, false},
     {TN_MSG_TASK_CLOSE, on_task_close, false},
 };
 
@@ -644,11 +378,8 @@ void tn_task_message(struct tn_tasks *tasks, struct tn_peer *peer, const struct 
 void tn_task_forget_peer(struct tn_tasks *tasks, struct tn_peer *peer, uint16_t address)
 {
     struct tn_attempt *attempt = LIST_FIRST(&tasks->attempts.list);
-    struct tn_find *find;
 
-    LIST_FOREACH (find, &tasks->finds, next)
-        if (find->peer == peer)
-            find->peer = NULL;
+    task__forget_finds(tasks, peer);
     tn_blobs_forget(tasks->blobs, peer);
     while (attempt != NULL) {
         struct tn_attempt *next = LIST_NEXT(attempt, next);
@@ -673,12 +404,7 @@ void tn_task_forget_peer(struct tn_tasks *tasks, struct tn_peer *peer, uint16_t 
 
 void tn_task_free_all(struct tn_tasks *tasks)
 {
-    struct tn_find *find;
-
-    while ((find = LIST_FIRST(&tasks->finds)) != NULL) {
-        tn_work_take(find->work);
-        find_free(find);
-    }
+    task__free_finds(tasks);
     while (!LIST_EMPTY(&tasks->attempts.list))
         tn_attempt_free(&tasks->attempts, LIST_FIRST(&tasks->attempts.list));
 }

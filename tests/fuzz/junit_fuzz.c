@@ -16,6 +16,8 @@ static void check(void *arg, const struct tn_junit_test *test)
         abort();
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct tn_junit_counts counts = {0};

@@ -10,8 +10,8 @@ static void add_of(const char *id, const char *status, int64_t current, int64_t 
 {
     struct tn_docker_progress line = {.current = current, .total = total};
 
-    snprintf(line.id, sizeof(line.id), "%s", id);
-    snprintf(line.status, sizeof(line.status), "%s", status);
+    snprintf(line.id, sizeof(line.id), "%.*s", (int)sizeof(line.id) - 1, id);
+    snprintf(line.status, sizeof(line.status), "%.*s", (int)sizeof(line.status) - 1, status);
     tn_pull_progress_add(&progress, &line);
 }
 
