@@ -1,6 +1,9 @@
 #include "executors/agent/facts.h"
 #include "executors/agent/users.h"
 
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#endif
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +23,33 @@ static const char *if_executable(const char *path)
     return access(path, X_OK) == 0 ? path : "";
 }
 
+/* "25_1": family and model, as /proc/cpuinfo has them, which an environment may not have; "" where there are none. */
+static const char *processor(char *text, size_t size)
+{
+    text[0] = '\0';
+#if defined(__x86_64__) || defined(__i386__)
+    {
+        unsigned eax = 0;
+        unsigned ebx;
+        unsigned ecx;
+        unsigned edx;
+        unsigned family;
+        unsigned model;
+
+        if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0)
+            return text;
+        family = eax >> 8 & 15;
+        model = eax >> 4 & 15;
+        if (family == 6 || family == 15)
+            model += eax >> 12 & 0xf0;
+        if (family == 15)
+            family += eax >> 20 & 0xff;
+        snprintf(text, size, "%u_%u", family, model);
+    }
+#endif
+    return text;
+}
+
 /* What Docker gives a container whose image names none, and what shells fall back to. */
 static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -33,10 +63,11 @@ void tn_facts_collect(struct tn_buf *facts, const char *dir, const char *bin)
     ssize_t len;
 
     uname(&system);
+    add_fact(facts, "arch", system.machine);
+    add_fact(facts, "cpu", processor(text, sizeof(text)));
     snprintf(text, sizeof(text), "%u", (unsigned)geteuid());
     if (tn_user_find(text, &user, NULL) != 0)
         user = (struct tn_user){0};
-    add_fact(facts, "arch", system.machine);
     add_fact(facts, "os", "linux");
     add_fact(facts, "pid1", getpid() == 1 ? "1" : "0");
     add_fact(facts, "uid", text);

@@ -4,7 +4,7 @@
 
 #include "core/lib/buf.h"
 
-/* arch, os, pid1, uid, gid, user, home, hostname, path, cwd, shell_bash, shell_sh, exe, dir, bin. Values hold no
+/* arch, cpu (family and model of an x86 one, "25_1"), os, pid1, uid, gid, user, home, hostname, path, cwd, shell_bash, shell_sh, exe, dir, bin. Values hold no
  * newline. `dir` and `bin` are the agent's folder and the folder with its names `circleci` and `circleci-agent` ("" if
  * it could not be made). */
 void tn_facts_collect(struct tn_buf *facts, const char *dir, const char *bin);

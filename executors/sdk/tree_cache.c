@@ -3,6 +3,7 @@
 #include "core/lib/fs.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
+#include "core/lib/units.h"
 #include "executors/sdk/cache_key.h"
 #include "executors/sdk/checkout.h"
 #include "executors/sdk/internal.h"
@@ -26,6 +27,7 @@ static const char *key_value(void *arg, const char *name)
     const char *value;
     char os[64];
     char arch[64];
+    char cpu[64];
 
     for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
         if (strcmp(name, variables[i].name) == 0) {
@@ -46,10 +48,12 @@ static const char *key_value(void *arg, const char *name)
     if (strcmp(name, "arch") == 0) {
         tn_runner_fact(task, "os", os, sizeof(os));
         tn_runner_fact(task, "arch", arch, sizeof(arch));
-        snprintf(tree->value, sizeof(tree->value), "%s-%s", os,
+        tn_runner_fact(task, "cpu", cpu, sizeof(cpu));
+        snprintf(tree->value, sizeof(tree->value), "%s-%s%s%s", os,
                  strcmp(arch, "x86_64") == 0    ? "amd64"
                  : strcmp(arch, "aarch64") == 0 ? "arm64"
-                                                : arch);
+                                                : arch,
+                 cpu[0] != '\0' ? "-" : "", cpu);
         return tree->value;
     }
     return NULL;
@@ -168,7 +172,7 @@ static void on_cache_closed(void *arg, const cJSON *answer, const struct tn_err 
         return;
     }
     tn_runner_say(task, "Stored Cache to %s (%s)\n", task->tree->key,
-                  tn_tree_size_text(tn_json_u64(answer, "stored", task->tree->received), text, sizeof(text)));
+                  tn_units_size_text(tn_json_u64(answer, "stored", task->tree->received), text, sizeof(text)));
     tn_tree_done(task, NULL);
 }
 
@@ -298,7 +302,7 @@ static void on_cache_found(void *arg, const cJSON *answer, const struct tn_err *
         return;
     }
     tn_runner_say(task, "Found a cache at %s (%s)\n", tn_json_string(blob, "key", "?"),
-                  tn_tree_size_text(tn_json_u64(blob, "size", 0), text, sizeof(text)));
+                  tn_units_size_text(tn_json_u64(blob, "size", 0), text, sizeof(text)));
     task->tree->target = strcmp(tn_json_string(blob, "base", "root"), "home") == 0 ? tn_runner_path(task, "~")
                                                                                    : tn_fs_path("%s/", task->root);
     task->tree->put_done = restore_done;
