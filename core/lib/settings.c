@@ -108,6 +108,8 @@ const struct tn_setting tn_settings[] = {
     CHOICE("machine.enclosure", TN_SETTINGS_KERNEL, enclosures, "auto",
            "What keeps the processes of a job of the host driver together: a control group, a process id namespace, or only their "
            "process group and descent. By default the first of these that can be had."),
+    DURATION("jobs.max_run_time", TN_SETTINGS_EXECUTORS, "5h",
+             "How long one try of a job may take, from its begin, before it is ended as timed out. No further step of it runs."),
     LIST("checkout.keys[]", TN_SETTINGS_EXECUTORS, "Private SSH keys for `checkout` and `add_ssh_keys`."),
     ITEM("checkout.keys[].host", TN_SETTING_TEXT, TN_SETTINGS_EXECUTORS, "The host that the key is for, as host[:port]; \"*\" for every host."),
     ITEM("checkout.keys[].file", TN_SETTING_PATH, TN_SETTINGS_EXECUTORS,

@@ -40,6 +40,8 @@ bool tn_command_spawn(struct tn_task *task, const char *const *words, const stru
 void tn_command_again(struct tn_task *task, uint64_t delay_ms);
 /* True while the delay before the current try is not over; the step begins when it is. */
 bool tn_command_delayed(struct tn_task *task);
+/* "10m0s", as Go prints a duration: users know messages so. */
+const char *tn_command_duration(uint64_t ms, char *out, size_t size);
 void tn_command_ended(struct tn_task *task, const struct tn_agent_exit *end);
 void tn_command_stop(struct tn_task *task, bool kill);
 

@@ -27,6 +27,7 @@ cJSON *tn_progress_save(const struct tn_task *task)
     cJSON_AddBoolToObject(json, "halted", progress->halted);
     cJSON_AddBoolToObject(json, "canceled", progress->canceled);
     cJSON_AddBoolToObject(json, "timed_out", progress->timed_out);
+    cJSON_AddNumberToObject(json, "limit_at", (double)progress->limit_at);
     cJSON_AddBoolToObject(json, "final", progress->final);
     cJSON_AddNumberToObject(json, "started", (double)task->step_started_ms);
     if (task->step_log != NULL)
@@ -98,6 +99,7 @@ void tn_progress_load(struct tn_task *task, const cJSON *json)
     progress->halted = tn_json_bool(json, "halted", false);
     progress->canceled = tn_json_bool(json, "canceled", false);
     progress->timed_out = tn_json_bool(json, "timed_out", false);
+    progress->limit_at = (uint64_t)tn_json_number(json, "limit_at", 0);
     progress->final = tn_json_bool(json, "final", false);
     progress->ended = tn_task_state_parse(tn_json_string(json, "ended", NULL));
     task->step_started_ms = (uint64_t)tn_json_number(json, "started", 0);

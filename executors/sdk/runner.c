@@ -222,8 +222,11 @@ static void skip_step(struct tn_task *task, unsigned step)
 
 static void finish_stopped(struct tn_task *task)
 {
+    char limit[64];
+
     if (task->progress.timed_out)
-        tn_task_finish(task, TN_TASK_TIMED_OUT, "the job ran longer than its limit of 5h");
+        tn_task_finish(task, TN_TASK_TIMED_OUT, "the job ran longer than its limit of %s (jobs.max_run_time)",
+                       tn_command_duration(task->limit_ms, limit, sizeof(limit)));
     else
         tn_task_finish(task, TN_TASK_CANCELED, "canceled");
 }

@@ -33,8 +33,7 @@ static void arm(struct tn_task *task, uint64_t ms)
     evtimer_add(task->step_timer, &wait);
 }
 
-/* "10m0s", as Go prints a duration: users know the message so. */
-static const char *duration_text(uint64_t ms, char *out, size_t size)
+const char *tn_command_duration(uint64_t ms, char *out, size_t size)
 {
     uint64_t seconds = ms / 1000;
 
@@ -153,7 +152,7 @@ static bool rerun(struct tn_task *task, const char *reason)
         return false;
     if (delay_ms > 0)
         tn_runner_say(task, "\n%s\n\nAutomatic rerun %u of %u in %s\n\n", reason, task->progress.rerun + 1, most,
-                      duration_text(delay_ms, text, sizeof(text)));
+                      tn_command_duration(delay_ms, text, sizeof(text)));
     else
         tn_runner_say(task, "\n%s\n\nAutomatic rerun %u of %u\n\n", reason, task->progress.rerun + 1, most);
     tn_command_again(task, delay_ms);
@@ -208,7 +207,7 @@ static bool failure(struct tn_task *task, const struct tn_agent_exit *end, char 
 
     if (task->no_output_over)
         snprintf(reason, size, "Too long with no output (exceeded %s): context deadline exceeded",
-                 duration_text(task->no_output_ms, text, sizeof(text)));
+                 tn_command_duration(task->no_output_ms, text, sizeof(text)));
     else if (tn_runner_out_of_memory(task, end, reason, size))
         return true;
     else if (end->kind == TN_AGENT_NO_SPAWN && tn_runner_lacks_shell(task))

@@ -12,8 +12,8 @@
 #include <time.h>
 
 enum {
-    CONNECT_MS = 30000, /* until a new environment's agent answers */
-    JOB_LIMIT_S = 5 * 3600,
+    CONNECT_MS = 30000,     /* until a new environment's agent answers */
+    JOB_LIMIT_S = 5 * 3600, /* where the settings say nothing */
 };
 
 uint64_t tn_now_ms(void)
@@ -270,6 +270,22 @@ static void begin_environment_step(struct tn_task *task)
     acquire(task);
 }
 
+/* The limit counts from the attempt's begin, whoever has died since. */
+static void arm_limit(struct tn_task *task)
+{
+    uint64_t now = tn_now_ms();
+    uint64_t left;
+    struct timeval wait;
+
+    if (task->progress.limit_at == 0)
+        task->progress.limit_at = now + task->limit_ms;
+    left = task->progress.limit_at > now ? task->progress.limit_at - now : 0;
+    if (left > task->limit_ms)
+        left = task->limit_ms; /* the clock was set back */
+    wait = (struct timeval){(time_t)(left / 1000), (suseconds_t)(left % 1000 * 1000)};
+    evtimer_add(task->job_timer, &wait);
+}
+
 static void on_opened(void *arg, const cJSON *answer, const struct tn_err *err)
 {
     struct tn_task *task = arg;
@@ -299,6 +315,11 @@ static void on_opened(void *arg, const cJSON *answer, const struct tn_err *err)
         tn_task_finish(task, TN_TASK_CANCELED, "canceled");
         return;
     }
+    if (task->progress.timed_out) {
+        tn_runner_time_out(task);
+        return;
+    }
+    arm_limit(task);
     tn_task_report_state(task, TN_TASK_PREPARING, NULL);
     if (task->progress.step == 0)
         tn_runner_open_log(task, begin_environment_step);
@@ -370,6 +391,7 @@ static void forget_life(struct tn_task *task)
     task->progress.ended = -1;
     event_del(task->checkpoint_timer);
     event_del(task->step_timer);
+    event_del(task->job_timer);
 }
 
 void tn_task_begin(struct tn_task *task)
@@ -557,7 +579,7 @@ struct tn_task *tn_task_new(struct tn_executor *executor, uint64_t id, uint32_t 
 {
     struct tn_task *task = calloc(1, sizeof(*task));
     struct event_base *base = tn_executor_service(executor)->base;
-    struct timeval limit = {JOB_LIMIT_S, 0};
+    const cJSON *jobs = tn_json_get(tn_executor_service(executor)->settings, "jobs");
 
     if (task == NULL)
         tn_fatal(3, "out of memory: a task");
@@ -574,7 +596,7 @@ struct tn_task *tn_task_new(struct tn_executor *executor, uint64_t id, uint32_t 
     task->job_timer = evtimer_new(base, on_job_limit, task);
     if (task->checkpoint_timer == NULL || task->step_timer == NULL || task->job_timer == NULL)
         tn_fatal(3, "out of memory: a task's timers");
-    evtimer_add(task->job_timer, &limit);
+    task->limit_ms = (uint64_t)(tn_json_number(jobs, "max_run_time", JOB_LIMIT_S) * 1000);
     return task;
 }
 

@@ -44,6 +44,7 @@ struct tn_progress {
     bool halted;
     bool canceled;
     bool timed_out;
+    uint64_t limit_at;       /* milliseconds since 1970: when the job has run too long; 0: it has not begun */
     int ended;               /* enum tn_task_state of the result, or -1 */
     bool final;              /* an infrastructure failure that a retry cannot mend */
     char reason[512];        /* of the result */
@@ -114,6 +115,7 @@ struct tn_task {
     struct event *checkpoint_timer;
     struct event *step_timer; /* no output; grace after a cancel */
     struct event *job_timer;  /* the job's own limit */
+    uint64_t limit_ms;        /* of it: the setting */
     bool cancel_wanted;       /* also before progress is known */
     bool has_cancel;
     struct tn_msg_ref cancel; /* TASK_CANCEL to answer */

@@ -54,6 +54,7 @@ static void test_round_trip(void)
                                          .begun = true,
                                          .failed = true,
                                          .timed_out = true,
+                                         .limit_at = 1700000000456,
                                          .ended = TN_TASK_TIMED_OUT,
                                          .reason = "a \"reason\"\n",
                                          .background = {2, 3},
@@ -72,6 +73,7 @@ static void test_round_trip(void)
     CHECK(again.step_open && again.progress.begun && again.progress.failed && again.progress.timed_out);
     CHECK(!again.progress.halted && !again.progress.canceled && !again.progress.final);
     CHECK_INT(again.progress.ended, TN_TASK_TIMED_OUT);
+    CHECK(again.progress.limit_at == 1700000000456);
     CHECK_INT(again.step_started_ms, 1700000000123);
     CHECK_STR(again.progress.reason, "a \"reason\"\n");
     CHECK_STR(again.progress.artifacts, "/some/where");

@@ -38,6 +38,7 @@ static void test_defaults(void)
     CHECK_STR(at(all, "docker.tls.ca"), "\"\"");
     CHECK_STR(at(all, "docker.images"), "[]");
     CHECK_STR(at(all, "machine.limits"), "\"auto\"");
+    CHECK_STR(at(all, "jobs.max_run_time"), "18000");
     for (size_t i = 0; i < tn_settings_count; i++) {
         const struct tn_setting *setting = &tn_settings[i];
 
@@ -118,6 +119,9 @@ static void test_bad(void)
     check_bad("store: {reserve: 1G}", "T2008", 1, 18,
               "`reserve` of `store` must be a size: 512MB, 10GB, 1.5TB, but is `1G`");
     check_bad("store: {keep: {logs: 2w}}", "T2011", 1, 22, "`logs` of `store.keep` is `2w`, which is not a duration");
+    check_bad("jobs: {max_run_time: 0s}", "T2011", 1, 22, "`max_run_time` of `jobs` is `0s`, which is not a duration");
+    check_bad("jobs: {max_run_time: 366d}", "T2011", 1, 22,
+              "`max_run_time` of `jobs` is `366d`, which is not a duration");
     check_bad("x: &d {logs: 1d}", "T2005", 1, 1, "unknown key `x` in the settings");
     check_bad("store: [\n", "T1001", 2, 1, "did not find expected node content");
 }
