@@ -9,7 +9,9 @@
 enum {
     ASK_MS = 30000,
     PING_MS = 2000,
-    AGAIN_S = 2, /* the engine went away: ask again */
+    AGAIN_MS = 2000, /* the engine went away: ask again */
+    LOOKS = 3,       /* is it still there, now that its container has ended? */
+    LOOK_MS = 700,
     STATUS_KILLED = 137,
     STATUS_TERMINATED = 143,
 };
@@ -68,9 +70,9 @@ static void on_watch_again(evutil_socket_t fd, short what, void *arg)
 }
 
 /* The engine may be restarted while its containers go on. */
-static void watch_later(struct tn_docker_watch *watch)
+static void watch_later(struct tn_docker_watch *watch, unsigned ms)
 {
-    struct timeval later = {AGAIN_S, 0};
+    struct timeval later = {ms / 1000, ms % 1000 * 1000};
 
     if (watch->again == NULL)
         watch->again = evtimer_new(tn_executor_service(watch->env->docker->executor)->base, on_watch_again, watch);
@@ -99,6 +101,10 @@ static void on_pinged(int status, const cJSON *json, const struct tn_err *err, v
     struct tn_docker_watch *watch = arg;
 
     watch->call = NULL;
+    if ((err == NULL || status != 0) && ++watch->looks < LOOKS) {
+        watch_later(watch, LOOK_MS);
+        return;
+    }
     if (err == NULL || status != 0) {
         tn_docker__container_ended(watch->env, watch->index, &watch->state, watch->why);
         return;
@@ -107,7 +113,7 @@ static void on_pinged(int status, const cJSON *json, const struct tn_err *err, v
     ended_with_engine(watch);
 }
 
-/* An engine that shuts down takes no new connections before it ends its containers: the ping tells who it was. */
+/* An engine that shuts down ends its containers, and a moment later itself: a few looks tell who it was. */
 static void explain_end(struct tn_docker_watch *watch)
 {
     const struct tn_container_state *state = &watch->state;
@@ -130,7 +136,7 @@ static void watch_broken(struct tn_docker_watch *watch, const struct tn_err *err
     if (watch->ended || (watch->index == 0 && watch->env->told_to_end))
         ended_with_engine(watch);
     else
-        watch_later(watch);
+        watch_later(watch, AGAIN_MS);
 }
 
 static void on_watch_inspected(int status, const cJSON *json, const struct tn_err *err, void *arg)
@@ -144,7 +150,7 @@ static void on_watch_inspected(int status, const cJSON *json, const struct tn_er
     } else if (err != NULL && status == 0) {
         watch_broken(watch, err);
     } else if (err != NULL || tn_container_state_parse(json, &watch->state, &wrong) != 0) {
-        watch_later(watch);
+        watch_later(watch, AGAIN_MS);
     } else if (watch->state.running) {
         watch_wait(watch);
     } else {
@@ -170,7 +176,7 @@ static void on_watch_ended(int status, const cJSON *json, const struct tn_err *e
     if (err != NULL && status == 0)
         watch_broken(watch, err);
     else if (err != NULL && err->code != TN_ERR_NOT_FOUND)
-        watch_later(watch);
+        watch_later(watch, AGAIN_MS);
     else
         watch_inspect(watch);
 }

@@ -41,7 +41,7 @@ static void test_layout(void)
     check_path(tn_layout_source(&layout, "p"), "/state/sources/p.tar.zst");
     check_path(tn_layout_scope(&layout, "x"), "/store/caches/scope-x");
     check_path(tn_layout_cache(&layout, "x", "abc"), "/store/caches/scope-x/ba7816bf8f01cfea414140de5dae2223"
-                                                     "b00361a396177a9cb410ff61f20015ad.tar.zst");
+                                                     "b00361a396177a9cb410ff61f20015ad.json");
     place.total = 4;
     check_path(tn_layout_log(&layout, &place, 7, "s"), "/state/logs/w/j-2/attempt-3/07-s.log");
 
