@@ -1,10 +1,12 @@
 /* Moving file trees between the environment and the store, and the step checkout. Each is a short chain of operations
  * on the agent and requests to tenon-output; after a crash it starts over. */
 #include "executors/sdk/tree.h"
+
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
+#include "core/lib/units.h"
 #include "executors/sdk/checkout.h"
 #include "executors/sdk/internal.h"
 #include "executors/sdk/ssh_files.h"
@@ -56,20 +58,6 @@ void tn_tree_done(struct tn_task *task, const char *fmt, ...)
         return;
     }
     tn_runner_step_done(task, fmt != NULL ? reason : NULL);
-}
-
-const char *tn_tree_size_text(uint64_t bytes, char *out, size_t size)
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    double value = (double)bytes;
-    size_t unit = 0;
-
-    while (value >= 1024 && unit + 1 < sizeof(units) / sizeof(units[0])) {
-        value /= 1024;
-        unit++;
-    }
-    snprintf(out, size, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
-    return out;
 }
 
 /* ---- from the store into the environment ---- */
@@ -249,7 +237,7 @@ static void checkout_done(struct tn_task *task)
     char text[32];
 
     tn_runner_say(task, "Checked out the working tree into %s (%s)\n", task->tree->target,
-                  tn_tree_size_text(task->tree->total, text, sizeof(text)));
+                  tn_units_size_text(task->tree->total, text, sizeof(text)));
     tn_tree_done(task, NULL);
 }
 

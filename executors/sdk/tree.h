@@ -48,8 +48,6 @@ struct tn_tree_state {
 
 /* Ends the step; `fmt` NULL for success, else the reason of its failure. Frees the state. */
 void tn_tree_done(struct tn_task *task, const char *fmt, ...) TN_PRINTF(2, 3);
-/* "12.5 MiB" */
-const char *tn_tree_size_text(uint64_t bytes, char *out, size_t size);
 /* A stream number of this step for bulk data that was never used. */
 void tn_tree_new_stream(struct tn_task *task);
 /* Keeps the blobs of a BLOB_FOUND. */
