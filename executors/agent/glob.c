@@ -3,6 +3,7 @@
 #include "core/lib/cleanup.h"
 
 #include <dirent.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -133,6 +134,26 @@ static const char *find_brace(const char *at)
             return at;
     }
     return NULL;
+}
+
+char *tn_glob_of_match(const char *pattern)
+{
+    char *out = malloc(2 * strlen(pattern) + 1);
+    char *to = out;
+
+    if (out == NULL)
+        return NULL;
+    for (const char *at = pattern; *at != '\0'; at++) {
+        if (*at == '*' && at[1] == '*')
+            continue;
+        if (*at == '{' || (*at == '!' && at > pattern && at[-1] == '['))
+            *to++ = '\\';
+        *to++ = *at;
+        if (*at == '\\' && at[1] != '\0')
+            *to++ = *++at;
+    }
+    *to = '\0';
+    return out;
 }
 
 int tn_glob_expand(const char *pattern, struct tn_words *out, struct tn_err *err)

@@ -18,6 +18,10 @@ bool tn_glob_match(const char *pattern, const char *path);
 /* The patterns that the braces of `pattern` stand for, added to `out`. At most 4096. */
 TN_MUST_CHECK int tn_glob_expand(const char *pattern, struct tn_words *out, struct tn_err *err);
 
+/* `pattern` as Go's path/filepath.Match means it (no braces, "**" is "*", "!" in a class is a character), written as a
+ * pattern of this file. The caller frees it; NULL: out of memory. */
+char *tn_glob_of_match(const char *pattern);
+
 /* Adds what matches to `found`, unsorted. Relative patterns are relative to the current folder. Links to folders are
  * followed where the pattern names them, but not by "**". Folders are found too, except that with `files_only` a
  * pattern that holds "**" finds none. */

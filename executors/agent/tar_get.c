@@ -280,9 +280,10 @@ static void add_roots(struct pack *pack, const char *path, int glob, struct tn_w
     while (len > 1 && path[len - 1] == '/')
         len--;
     auto_free char *clean = strndup(path, len);
-    if (clean == NULL)
+    auto_free char *pattern = clean != NULL ? tn_glob_of_match(clean) : NULL;
+    if (pattern == NULL)
         return;
-    if (glob && tn_glob_find(clean, false, roots, &err) != 0) {
+    if (glob && tn_glob_find(pattern, false, roots, &err) != 0) {
         tn_side_say(pack->side, TN_SIDE_ERROR, 0, "%s", err.text);
         pack->failed = true;
     } else if (!glob && lstat(clean, &info) == 0) {

@@ -51,6 +51,20 @@ static void test_match(void)
     CHECK(!tn_glob_match("**a**a**a**a**a**a**a**a**b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
 }
 
+static void glob_of_match(void)
+{
+    static const char *const cases[][2] = {
+        {"a/*.txt", "a/*.txt"}, {"**/x**", "*/x*"}, {"{a,b}", "\\{a,b}"}, {"\\{a", "\\{a"}, {"[{]x}", "[\\{]x}"},
+        {"[!a]", "[\\!a]"},     {"[^a]!", "[^a]!"}, {"end\\", "end\\"},   {"\\**", "\\**"}, {"", ""}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *pattern = tn_glob_of_match(cases[i][0]);
+
+        CHECK_STR(pattern, cases[i][1]);
+        free(pattern);
+    }
+}
+
 static void check_expand(const char *pattern, const char *expected)
 {
     struct tn_words words = {NULL, 0, 0};
@@ -254,6 +268,7 @@ static void test_ring(void)
 
 int main(void)
 {
+    glob_of_match();
     test_match();
     test_expand();
     test_subst();
