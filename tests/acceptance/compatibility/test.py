@@ -1,5 +1,6 @@
 # deadline: 200
-"""What users know of CircleCI's steps, one small job a fact, on this host and in containers."""
+"""What users know of CircleCI's steps, one small job a fact, on this host and in containers. README.md beside this file
+says which check proves which fact; the names in it are checked first."""
 
 import glob
 import hashlib
@@ -10,6 +11,7 @@ import subprocess
 import tarfile
 import tempfile
 
+import procs
 import tenon
 from tenon import check, check_equal, check_in
 
@@ -18,7 +20,51 @@ FAILS = {"run-missing-folder", "run-silent", "run-when", "halt-after-failure", "
          "cache-checksum-missing",
          "cache-long-key", "workspace-missing", "workspace-absolute", "tests-run",
          "artifacts-outside", "alpine-pipefail"}
+TABLE = os.path.join(HERE, "README.md")
+TIME_LIMIT = "the job ran longer than its limit of 1.5s (jobs.max_run_time)"
 LINES_OF_SECRET = "first secret line\nsecond secret line\n"
+
+
+def names_of(place):
+    """What a place in the table has: jobs of a test's config, functions, cases of the compiler."""
+    path = os.path.join(os.path.dirname(HERE), place)
+    if os.path.isdir(path):
+        files = [f"{path}/test.py", f"{path}/.circleci/config.yml"]
+    else:
+        files = [os.path.join(os.path.dirname(os.path.dirname(HERE)), place)]
+    if os.path.isdir(files[0]):
+        return set(os.listdir(files[0]))
+    names = set()
+    for file in files:
+        if os.path.exists(file):
+            text = tenon.read(file)
+            jobs = text.split("\njobs:\n")[-1].split("\nworkflows:\n")[0] if file.endswith(".yml") else ""
+            names |= set(re.findall(r"^  ([\w-]+):", jobs, re.M))
+            names |= set(re.findall(r"^(?:def|static void) (\w+)\(", text, re.M))
+    check(names, f"README.md names the place {place}, and there is nothing")
+    return names
+
+
+def check_table():
+    """Each name in the table is there, each row has one or says where it belongs, and each job here proves a row."""
+    here = names_of("compatibility")
+    used = set()
+    rows = [line for line in tenon.read(TABLE).splitlines() if line.startswith("| ")]
+    check(len(rows) > 100, f"README.md has {len(rows)} rows")
+    for row in rows:
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
+        check_equal(len(cells), 2, f"README.md: cells of {row}")
+        proofs = re.findall(r"([\w./-]+): ((?:`[\w.-]+`(?:, )?)+)", cells[1])
+        check(proofs or cells[1].startswith("elsewhere: ") or cells == ["row", "shown by"] or cells[0] == "---",
+              f"README.md: this row has neither a check nor where it belongs: {row}")
+        for place, names in proofs:
+            names = set(re.findall(r"`([\w.-]+)`", names))
+            check(names <= names_of(place), f"README.md: {place} has no {names - names_of(place)}")
+            used |= names if place == "compatibility" else set()
+    jobs = set(re.findall(r"^  ([\w-]+):", tenon.read(f"{HERE}/.circleci/config.yml").split("\njobs:\n")[1]
+                          .split("\nparameters:\n")[0], re.M))
+    check_equal(jobs - used, set(), "jobs that README.md does not name")
+    check(used <= here, str(used - here))
 
 
 def options(folder):
@@ -30,7 +76,7 @@ def options(folder):
     arguments = []
     for name, text in contexts.items():
         arguments += ["--context", f"{name}={tenon.write(f'{folder}/{name}.env', text)}"]
-    for pair in ("FROM_PROJECT=project", "FROM_PROJECT_CONTEXT=project", "FROM_PROJECT_CONTEXT_JOB=project",
+    for pair in ("FROM_PROJECT=of-project", "FROM_PROJECT_CONTEXT=of-project", "FROM_PROJECT_CONTEXT_JOB=of-project",
                  "SECRET=se-cr-et-42", "SHORT=xyz", "TRUTH=true"):
         arguments += ["--env", pair]
     return arguments
@@ -38,6 +84,7 @@ def options(folder):
 
 def check_run(result):
     """The rows of `run`."""
+    check_equal(list(result.steps("run-name"))[1:], ["test 1 = 1", "echo two &&\n  echo lines", "its own"], "run-name")
     silent = result.log("run-silent", "silent")
     check_in("Too long with no output (exceeded 1.5s): context deadline exceeded", silent, "run-silent")
     check_in("before\n", silent, "what was printed before the silence is kept")
@@ -56,6 +103,51 @@ def check_run(result):
     for job in ("halt-agent", "halt-step", "halt-task", "halt-after-failure", "halt-by-hand"):
         check_equal(result.steps(job)["halting"]["state"], "succeeded", job)
     check_in("said after", result.log("halt-agent", "halting"), "a step that halts runs to its end")
+
+
+def check_built_in(result, folder, name):
+    """Each variable of ours that a job has, with its value, and no other one."""
+    said = dict(line.split("=", 1) for line in result.log("env-built-in-values", "all").splitlines())
+    number = said.get("CIRCLE_BUILD_NUM", "")
+    pipeline = values(result)
+    unique = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    for variable in ("CIRCLE_WORKFLOW_ID", "CIRCLE_WORKFLOW_JOB_ID", "CIRCLE_PIPELINE_ID", "CIRCLE_PROJECT_ID",
+                     "CIRCLE_ORGANIZATION_ID"):
+        check(re.fullmatch(unique, said.get(variable, "")), f"{variable} is {said.get(variable)}")
+    ids = [said.pop(variable) for variable in ("CIRCLE_WORKFLOW_JOB_ID", "CIRCLE_PROJECT_ID", "CIRCLE_ORGANIZATION_ID")]
+    check_equal(len({*ids, said["CIRCLE_WORKFLOW_ID"], said["CIRCLE_PIPELINE_ID"]}), 5, f"ids that differ: {ids} {said}")
+    data = said.pop("CIRCLE_INTERNAL_TASK_DATA")
+    check_equal(said, {
+        "CI": "true", "CIRCLECI": "true", "CIRCLE_BRANCH": "main", "CIRCLE_BUILD_NUM": str(int(number)),
+        "CIRCLE_BUILD_URL": f"https://tenon.invalid/gh/team/{name}/{number}", "CIRCLE_JOB": "env-built-in-values",
+        "CIRCLE_NODE_INDEX": "0", "CIRCLE_NODE_TOTAL": "1", "CIRCLE_PIPELINE_ID": pipeline["id"],
+        "CIRCLE_PREVIOUS_BUILD_NUM": str(int(number) - 1), "CIRCLE_PROJECT_REPONAME": name,
+        "CIRCLE_PROJECT_USERNAME": "team", "CIRCLE_REPOSITORY_URL": f"git@github.com:team/{name}.git",
+        "CIRCLE_SHA1": pipeline["git.revision"], "CIRCLE_SHELL_ENV": f"{data}/bash_env", "CIRCLE_USERNAME": "team",
+        "CIRCLE_WORKFLOW_ID": said["CIRCLE_WORKFLOW_ID"],
+        "CIRCLE_WORKFLOW_WORKSPACE_ID": said["CIRCLE_WORKFLOW_ID"],
+        "CIRCLE_WORKING_DIRECTORY": "~/project"}, "env-built-in-values")
+    revision = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
+    check_equal(revision.stdout.strip(), said["CIRCLE_SHA1"], "CIRCLE_SHA1")
+
+
+def values(result):
+    """{name: value} of what the job pipeline-values says."""
+    return dict(line.split("=", 1) for line in result.log("pipeline-values", "values").splitlines())
+
+
+def check_pipeline_values(result, folder, name):
+    """Each pipeline value; what a run without a server cannot know is empty."""
+    said = values(result)
+    check_equal(said.pop("environment"), said["id"], "CIRCLE_PIPELINE_ID is pipeline.id")
+    check(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", said.pop("trigger.received_at")), "received_at")
+    check_equal(int(said.pop("number")), result.summary["number"], "pipeline.number")
+    check(said.pop("id") and said.pop("git.revision"), f"id and revision in {folder}")
+    check_equal(said, {"definition.id": "", "project.git_url": f"git@github.com:team/{name}.git",
+                       "project.type": "github", "project.slug": f"gh/team/{name}", "integration_source": "",
+                       "git.tag": "", "git.branch": "main", "git.branch.is_default": "false", "git.commit.url": "",
+                       "git.base_revision": "", "trigger_source": "local", "schedule": "",
+                       "parameters.given": "given"}, "pipeline-values")
 
 
 def check_environment(result):
@@ -88,9 +180,16 @@ def check_stores(result, docker):
     rendered = re.search(r"t\|\S*", result.log("cache-template", "rendered"))
     fields = rendered.group(0).split("|")
     check_equal(fields[1:7] + fields[8:], [result.log("cache-template", "expected").strip(), branch, number, revision,
-                                           "mine", workflow, "linux-amd64", ""], "a rendered key")
+                                           "mine", workflow, arch(), ""], "a rendered key")
     check(abs(int(fields[7]) - int(epoch)) < 30, f"{{{{ epoch }}}} is {fields[7]}, date says {epoch}")
     check_in("nothing", result.log("cache-checksum-missing", "no file"), "the file of a checksum is named")
+    check_equal(result.log("cache-template-empty", "rendered"), "No cache is found for key: e|<no value>||\n", "no values")
+    check_in("No such file or folder: ", result.log("cache-no-globs", "saving"), "a pattern among the paths of a cache")
+    check_in("/c/*\n", result.log("cache-no-globs", "saving"), "a pattern among the paths of a cache")
+    check_in("No cache is found for key: scope-\n", result.log("cache-scope", "nothing of another project"), "scope")
+    check_equal(result.log("workspace-globs-read", "all"), "./a/deep/y.txt ./a/x.txt ./b/1.o ./b/2.o ./c/* ./one.txt "
+                "./three.md ./two.txt ./{a,b} ", "workspace-globs")
+    check_in("No such file or folder: b/[^1-3].o\nNo such file or folder: a/**/x.txt\n", result.log("workspace-globs", "two fit"), "a pattern without a match")
     steps = result.steps("cache-long-key")
     check_equal([steps["just fits"]["state"], steps["too long"]["state"]], ["succeeded", "failed"], "cache-long-key")
     check_in("900", result.log("cache-long-key", "too long"), "the limit is named")
@@ -109,6 +208,12 @@ def check_stores(result, docker):
     check_in("2 test", result.log("test-results", "file"), "results of a single file")
     check_in("4 test", result.log("test-results", "folder"), "results of a folder with folders")
     check_in("Found no path with test results, skipping\n", result.log("test-results", "missing"), "a path that is not there")
+
+
+def arch():
+    """What {{ arch }} is on this machine."""
+    processor = dict(re.findall(r"^(cpu family|model)\t+: (\d+)$", tenon.read("/proc/cpuinfo"), re.M))
+    return f"linux-amd64-{processor['cpu family']}_{processor['model']}"
 
 
 def check_tests(result):
@@ -163,27 +268,71 @@ def check_states(result):
         check("must not run" not in result.job_log(job).replace("echo must not run", ""), f"job {job} went on")
 
 
+def check_second(folder, docker, more):
+    """Another run of the project, on another branch, with a time limit."""
+    tenon.git(folder, "checkout", "--quiet", "-b", "other")
+    settings = tenon.write(os.path.join(tempfile.mkdtemp(prefix="s."), "tenon.yaml"), "jobs: {max_run_time: 1.5s}\n")
+    result = tenon.run(["run", "--workflow", "second", "--json", "--settings", settings, *more], folder,
+                       docker).expect(1)
+    check_equal(result.states(), {"run-time-limit": "timed_out", "cache-scope-branch": "succeeded"}, "states")
+    check_equal(result.job("run-time-limit")["reason"], TIME_LIMIT, "reason")
+    check_equal([step for step in result.steps("run-time-limit") if step != "Spin up environment"], ["too long"],
+                "steps after the job's time limit")
+    check_equal(result.log("run-time-limit", "too long"), "works\nasked to end\n", "a step that ran too long")
+
+
+def check_limit_after_crash():
+    """A new executor does not begin the limit anew."""
+    settings = tenon.write(os.path.join(tempfile.mkdtemp(prefix="s."), "tenon.yaml"), "jobs: {max_run_time: 4s}\n")
+    config = "version: 2.1\njobs: {build: {machine: true, steps: [run: echo it begins; sleep 3; echo dies now; sleep 600]}}\n"
+    with tenon.Running(["run", "--json", "--settings", settings], tenon.project(config=config)) as running:
+        running.wait_output('"text":"dies now')
+        before = running.find("tenon-executor-machine")
+        procs.kill(before)
+        check(procs.wait_gone(before, 5), "the executor is still there")
+        result = running.wait().expect(1)
+    check_equal(result.job("build")["reason"], TIME_LIMIT.replace("1.5", "4"), "reason")
+    check(result.job("build")["seconds"] < 6.9, f"the limit of 4s began anew: {result.job('build')}")
+
+
+def check_default_timeout():
+    """`no_output_timeout` is 10 minutes where nothing is said: the compiler writes down only what is not the default."""
+    said = []
+    for more in ("", ", no_output_timeout: 10m", ", no_output_timeout: 11m"):
+        folder = tenon.project(config="version: 2.1\njobs: {build: {machine: true, steps: [{run: {command: x%s}}]}}\n" % more)
+        said.append(tenon.run(["config", "process"], folder).expect(0).out)
+    check(said[0] == said[1] != said[2], f"the default of no_output_timeout: {said}")
+
+
 def check_rows(docker, more):
     """All rows with one kind of environment."""
     folder = tenon.project(HERE)
+    name = "app" if docker is None else "other"
+    tenon.git(folder, "remote", "add", "origin", f"git@github.com:team/{name}.git")
     long_command = "# " + "x" * 100000 + "\necho done"
     result = tenon.run(["run", "--workflow", "rows", "--json", "--param", f"long={long_command}", "--param",
-                        "nine_hundred=" + os.urandom(450).hex(), *options(tempfile.mkdtemp(prefix="o.")), *more],
+                        "nine_hundred=" + os.urandom(450).hex(), "--param", "given=given",
+                        *options(tempfile.mkdtemp(prefix="o.")), *more],
                        folder, docker).expect(1)
     check_states(result)
     check_run(result)
     check_environment(result)
+    check_built_in(result, folder, name)
+    check_pipeline_values(result, folder, name)
     check_output(result)
     check_stores(result, docker)
     check_tests(result)
     check_said(result, docker)
+    check_second(folder, docker, more)
+    if docker is None:
+        check_limit_after_crash()
     tenon.check_nothing_left(docker)
 
 
 def check_images(docker):
     """The rows that are about images."""
     folder = tenon.project(HERE)
-    result = tenon.run(["run", "--workflow", "images", "--json", "--env", "FROM_PROJECT=project"], folder,
+    result = tenon.run(["run", "--workflow", "images", "--json", "--env", "FROM_PROJECT=of-project"], folder,
                        docker).expect(1)
     check_states(result)
     check_in("/bin/sh -eo pipefail -c", result.log("alpine", "cmdline"), "the shell of an image without bash")
@@ -191,6 +340,8 @@ def check_images(docker):
     tenon.check_nothing_left(docker)
 
 
+check_table()
+check_default_timeout()
 check_rows(None, ["--executor", "docker=machine"])
 host = tenon.docker_host()
 check_images(host)
