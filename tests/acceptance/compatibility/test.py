@@ -21,7 +21,7 @@ FAILS = {"run-missing-folder", "run-silent", "run-when", "halt-after-failure", "
          "cache-long-key", "workspace-missing", "workspace-absolute", "tests-run",
          "artifacts-outside", "alpine-pipefail"}
 TABLE = os.path.join(HERE, "README.md")
-TIME_LIMIT = "the job ran longer than its limit of 1.5s (jobs.max_run_time)"
+TIME_LIMIT = "the job ran longer than its limit of {:g}s (jobs.max_run_time)"
 LINES_OF_SECRET = "first secret line\nsecond secret line\n"
 
 
@@ -268,14 +268,19 @@ def check_states(result):
         check("must not run" not in result.job_log(job).replace("echo must not run", ""), f"job {job} went on")
 
 
+def limited(seconds):
+    """Settings with a time limit for jobs."""
+    return tenon.write(os.path.join(tempfile.mkdtemp(prefix="s."), "tenon.yaml"), f"jobs: {{max_run_time: {seconds:g}s}}\n")
+
+
 def check_second(folder, docker, more):
     """Another run of the project, on another branch, with a time limit."""
     tenon.git(folder, "checkout", "--quiet", "-b", "other")
-    settings = tenon.write(os.path.join(tempfile.mkdtemp(prefix="s."), "tenon.yaml"), "jobs: {max_run_time: 1.5s}\n")
-    result = tenon.run(["run", "--workflow", "second", "--json", "--settings", settings, *more], folder,
+    limit = (3 if docker else 1.5) * tenon.SLOW
+    result = tenon.run(["run", "--workflow", "second", "--json", "--settings", limited(limit), *more], folder,
                        docker).expect(1)
     check_equal(result.states(), {"run-time-limit": "timed_out", "cache-scope-branch": "succeeded"}, "states")
-    check_equal(result.job("run-time-limit")["reason"], TIME_LIMIT, "reason")
+    check_equal(result.job("run-time-limit")["reason"], TIME_LIMIT.format(limit), "reason")
     check_equal([step for step in result.steps("run-time-limit") if step != "Spin up environment"], ["too long"],
                 "steps after the job's time limit")
     check_equal(result.log("run-time-limit", "too long"), "works\nasked to end\n", "a step that ran too long")
@@ -283,16 +288,17 @@ def check_second(folder, docker, more):
 
 def check_limit_after_crash():
     """A new executor does not begin the limit anew."""
-    settings = tenon.write(os.path.join(tempfile.mkdtemp(prefix="s."), "tenon.yaml"), "jobs: {max_run_time: 4s}\n")
-    config = "version: 2.1\njobs: {build: {machine: true, steps: [run: echo it begins; sleep 3; echo dies now; sleep 600]}}\n"
-    with tenon.Running(["run", "--json", "--settings", settings], tenon.project(config=config)) as running:
+    limit = 2.5 * tenon.SLOW
+    config = ("version: 2.1\njobs: {build: {machine: true, steps: [run: echo it begins; sleep %d; echo dies now; sleep 600]}}\n"
+              % (2 * tenon.SLOW))
+    with tenon.Running(["run", "--json", "--settings", limited(limit)], tenon.project(config=config)) as running:
         running.wait_output('"text":"dies now')
         before = running.find("tenon-executor-machine")
         procs.kill(before)
         check(procs.wait_gone(before, 5), "the executor is still there")
         result = running.wait().expect(1)
-    check_equal(result.job("build")["reason"], TIME_LIMIT.replace("1.5", "4"), "reason")
-    check(result.job("build")["seconds"] < 6.9, f"the limit of 4s began anew: {result.job('build')}")
+    check_equal(result.job("build")["reason"], TIME_LIMIT.format(limit), "reason")
+    check(result.job("build")["seconds"] < 4.4 * tenon.SLOW, f"the limit began anew: {result.job('build')}")
 
 
 def check_default_timeout():
