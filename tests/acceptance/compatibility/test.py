@@ -239,11 +239,11 @@ def check_tests(result):
                 [("", "Only", "c", 1.5), ("of/suite.py", "", "a", 2), ("own.py", "", "b", 1.5)], "test-results-timings")
 
 
-def artifacts_folder(result, job):
+def artifacts_folder(result, job, workflow="rows"):
     """Where the artifacts of a job's first task lie."""
     log = next(step["log"] for step in result.job(job)["tasks"][0]["steps"] if step.get("log"))
     state = log[:log.index("/logs/")]
-    return os.path.join(state, "artifacts", "rows", job, "0")
+    return os.path.join(state, "artifacts", workflow, job, "0")
 
 
 def check_said(result, docker):
@@ -341,6 +341,8 @@ def check_images(docker):
     result = tenon.run(["run", "--workflow", "images", "--json", "--env", "FROM_PROJECT=of-project"], folder,
                        docker).expect(1)
     check_states(result)
+    check_equal(tenon.files_below(artifacts_folder(result, "working-directory-absolute", "images")), ["srv/art/file"],
+                "artifacts from an absolute path")
     check_in("/bin/sh -eo pipefail -c", result.log("alpine", "cmdline"), "the shell of an image without bash")
     check_in("/bin/sh -e -c", result.log("dash", "cmdline"), "the shell where pipefail is unknown")
     tenon.check_nothing_left(docker)
