@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static bool is_true(const cJSON *object, const char *key)
 {
@@ -291,6 +292,24 @@ cJSON *tn_container_kept_parse(const cJSON *inspected)
     return NULL;
 }
 
+/* "2026-01-02T03:04:05.678901234Z" or with "+01:00": RFC 3339. 0 for anything else. */
+static int64_t seconds_of(const char *text)
+{
+    struct tm when = {0};
+    const char *rest = text != NULL ? strptime(text, "%Y-%m-%dT%H:%M:%S", &when) : NULL;
+    int hours = 0;
+    int minutes = 0;
+    char sign = '+';
+
+    if (rest == NULL || when.tm_year < 70)
+        return 0;
+    if (*rest == '.')
+        rest += 1 + strspn(rest + 1, "0123456789");
+    if (strcmp(rest, "Z") != 0 && sscanf(rest, "%c%2d:%2d", &sign, &hours, &minutes) != 3)
+        return 0;
+    return (int64_t)timegm(&when) - (sign == '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
+}
+
 int tn_container_state_parse(const cJSON *inspected, struct tn_container_state *state, struct tn_err *err)
 {
     const cJSON *object = cJSON_GetObjectItemCaseSensitive(inspected, "State");
@@ -307,5 +326,6 @@ int tn_container_state_parse(const cJSON *inspected, struct tn_container_state *
     state->attached = is_true(cJSON_GetObjectItemCaseSensitive(inspected, "Config"), "OpenStdin");
     state->oom_killed = is_true(object, "OOMKilled");
     state->exit_code = code->valueint;
+    state->finished = seconds_of(text_of(object, "FinishedAt"));
     return 0;
 }

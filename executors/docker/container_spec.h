@@ -106,6 +106,7 @@ struct tn_container_state {
     bool attached;   /* made without an agent_folder: its agent serves over stdin and stdout */
     bool oom_killed; /* the kernel's OOM killer ended it: say so where the exit status is 137 */
     int exit_code;
+    int64_t finished; /* seconds since 1970 by the engine's clock; 0: not known */
     char error[300]; /* why it could not start, in the engine's words, or "" */
 };
 

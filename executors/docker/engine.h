@@ -74,8 +74,11 @@ void tn_engine_pause(struct tn_engine_call *call, bool paused);
 
 /* GET /_ping, /version and /info. */
 struct tn_engine_call *tn_engine_ping(struct tn_engine *engine, struct tn_engine_then then);
-/* The same by a new connection: does the engine still take any? */
-struct tn_engine_call *tn_engine_ping_anew(struct tn_engine *engine, struct tn_engine_then then);
+/* What the engine remembers of a container, by a connection of its own: `json` is the first event, NULL if there is
+ * none. An engine remembers no event of before its own start. `until`: seconds since 1970 by the engine's clock; the
+ * answer comes when that is past. */
+struct tn_engine_call *tn_engine_events_of(struct tn_engine *engine, const char *container, int64_t until,
+                                           struct tn_engine_then then);
 struct tn_engine_call *tn_engine_version(struct tn_engine *engine, struct tn_engine_then then);
 struct tn_engine_call *tn_engine_info(struct tn_engine *engine, struct tn_engine_then then);
 

@@ -58,12 +58,16 @@ struct tn_engine_call *tn_engine_ping(struct tn_engine *engine, struct tn_engine
     return get(engine, "/_ping", true, then);
 }
 
-struct tn_engine_call *tn_engine_ping_anew(struct tn_engine *engine, struct tn_engine_then then)
+struct tn_engine_call *tn_engine_events_of(struct tn_engine *engine, const char *container, int64_t until,
+                                           struct tn_engine_then then)
 {
     struct tn_engine_call *call = tn_engine__new_call(engine, "GET", then);
+    auto_buf struct tn_buf filters = TN_BUF_INIT;
 
-    tn_buf_adds(&call->path, "/_ping");
-    call->unversioned = call->anew = true;
+    tn_buf_addf(&filters, "{\"container\":[\"%s\"]}", container);
+    tn_buf_addf(&call->path, "/events?since=1&until=%lld&filters=", (long long)until);
+    add_encoded(&call->path, filters.data, "");
+    call->anew = true;
     return tn_engine__submit(call);
 }
 

@@ -23,7 +23,6 @@ struct tn_docker_watch {
     struct event *again;         /* owned; the engine went away: ask again */
     bool ended;                  /* the engine said so, but not how */
     bool broken;                 /* the engine went away meanwhile */
-    unsigned looks;              /* how often it was seen that the engine outlived the container */
     char why[500];               /* how it ended, while it is asked whether the engine is ending, too */
     struct tn_container_state state;
 };

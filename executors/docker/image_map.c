@@ -117,10 +117,11 @@ void tn_image_map_free(struct tn_image_map *map)
 }
 
 /* `use` with the groups of the last match; a group that took part in nothing is empty. */
-static void expand(const struct tn_image_map *map, const char *use, const char *text, struct tn_buf *out)
+static void expand(const struct tn_image_map *map, const char *use, const char *text, int matched, struct tn_buf *out)
 {
     const PCRE2_SIZE *at = pcre2_get_ovector_pointer(map->match);
-    uint32_t pairs = pcre2_get_ovector_count(map->match);
+    /* Behind the last group that took part nothing is written; 0 says that there are more than fit. */
+    uint32_t pairs = matched > 0 ? (uint32_t)matched : pcre2_get_ovector_count(map->match);
 
     for (; *use != '\0'; use++) {
         bool escape = *use == '\\' || *use == '$';
@@ -155,7 +156,7 @@ static int try_rule(const struct tn_image_map *map, size_t number, const char *t
         return 0;
     matched = pcre2_match(rule->code, (PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, 0, 0, map->match, map->limits);
     if (matched >= 0)
-        expand(map, rule->use, text, out);
+        expand(map, rule->use, text, matched, out);
     else if (matched != PCRE2_ERROR_NOMATCH)
         return tn_err_set(err, TN_ERR_LIMIT,
                           "docker.images, entry %zu: the pattern \"%.200s\" needs more than %d steps for \"%.200s\"; "

@@ -5,13 +5,14 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum {
     ASK_MS = 30000,
-    PING_MS = 2000,
-    AGAIN_MS = 2000, /* the engine went away: ask again */
-    LOOKS = 3,       /* is it still there, now that its container has ended? */
-    LOOK_MS = 700,
+    EVENTS_MS = 5000,
+    EVENTS_S = 2, /* within which the engine has noted a container's end */
+    AGAIN_S = 2,  /* the engine went away: ask again */
+
     STATUS_KILLED = 137,
     STATUS_TERMINATED = 143,
 };
@@ -70,9 +71,9 @@ static void on_watch_again(evutil_socket_t fd, short what, void *arg)
 }
 
 /* The engine may be restarted while its containers go on. */
-static void watch_later(struct tn_docker_watch *watch, unsigned ms)
+static void watch_later(struct tn_docker_watch *watch)
 {
-    struct timeval later = {ms / 1000, ms % 1000 * 1000};
+    struct timeval later = {AGAIN_S, 0};
 
     if (watch->again == NULL)
         watch->again = evtimer_new(tn_executor_service(watch->env->docker->executor)->base, on_watch_again, watch);
@@ -96,24 +97,38 @@ static void ended_with_engine(struct tn_docker_watch *watch)
     tn_docker__container_ended(env, watch->index, NULL, why);
 }
 
-static void on_pinged(int status, const cJSON *json, const struct tn_err *err, void *arg)
+/* No answer, or one that was cut off: an engine sends the head of some answers long before the rest. */
+static bool engine_went(int status, const struct tn_err *err)
+{
+    return err != NULL && status < 300;
+}
+
+static void on_events(int status, const cJSON *json, const struct tn_err *err, void *arg)
 {
     struct tn_docker_watch *watch = arg;
 
     watch->call = NULL;
-    if ((err == NULL || status != 0) && ++watch->looks < LOOKS) {
-        watch_later(watch, LOOK_MS);
-        return;
-    }
-    if (err == NULL || status != 0) {
+    if (!engine_went(status, err) && (json != NULL || err != NULL)) {
         tn_docker__container_ended(watch->env, watch->index, &watch->state, watch->why);
         return;
     }
-    tn_docker_engine_gone(watch->env->docker, err->text);
+    if (err != NULL)
+        tn_docker_engine_gone(watch->env->docker, err->text);
     ended_with_engine(watch);
 }
 
-/* An engine that shuts down ends its containers, and a moment later itself: a few looks tell who it was. */
+static void ask_events(struct tn_docker_watch *watch)
+{
+    char name[TN_CONTAINER_NAME_MAX + 1];
+    int64_t finished = watch->state.finished != 0 ? watch->state.finished : (int64_t)time(NULL);
+
+    tn_docker__container_name(watch->env, watch->index, name, sizeof(name));
+    watch->call = tn_engine_events_of(watch->env->docker->engine, name, finished + EVENTS_S,
+                                      TN_ENGINE_THEN(EVENTS_MS, on_events, watch));
+}
+
+/* An engine that shuts down takes no new connections before it ends its containers, and one that was started since
+ * knows of no event of this one. */
 static void explain_end(struct tn_docker_watch *watch)
 {
     const struct tn_container_state *state = &watch->state;
@@ -125,7 +140,7 @@ static void explain_end(struct tn_docker_watch *watch)
     else if (watch->broken)
         ended_with_engine(watch);
     else
-        watch->call = tn_engine_ping_anew(watch->env->docker->engine, TN_ENGINE_THEN(PING_MS, on_pinged, watch));
+        ask_events(watch);
 }
 
 /* The engine is gone, and so is the container as far as we know: nobody is left to ask. */
@@ -136,7 +151,7 @@ static void watch_broken(struct tn_docker_watch *watch, const struct tn_err *err
     if (watch->ended || (watch->index == 0 && watch->env->told_to_end))
         ended_with_engine(watch);
     else
-        watch_later(watch, AGAIN_MS);
+        watch_later(watch);
 }
 
 static void on_watch_inspected(int status, const cJSON *json, const struct tn_err *err, void *arg)
@@ -147,10 +162,10 @@ static void on_watch_inspected(int status, const cJSON *json, const struct tn_er
     watch->call = NULL;
     if (err != NULL && err->code == TN_ERR_NOT_FOUND) {
         tn_docker__container_ended(watch->env, watch->index, NULL, "somebody else removed it");
-    } else if (err != NULL && status == 0) {
+    } else if (engine_went(status, err)) {
         watch_broken(watch, err);
     } else if (err != NULL || tn_container_state_parse(json, &watch->state, &wrong) != 0) {
-        watch_later(watch, AGAIN_MS);
+        watch_later(watch);
     } else if (watch->state.running) {
         watch_wait(watch);
     } else {
@@ -173,10 +188,10 @@ static void on_watch_ended(int status, const cJSON *json, const struct tn_err *e
 
     watch->call = NULL;
     watch->ended = err == NULL;
-    if (err != NULL && status == 0)
+    if (engine_went(status, err))
         watch_broken(watch, err);
     else if (err != NULL && err->code != TN_ERR_NOT_FOUND)
-        watch_later(watch, AGAIN_MS);
+        watch_later(watch);
     else
         watch_inspect(watch);
 }

@@ -264,6 +264,30 @@ static void test_state(void)
     cJSON_Delete(json);
 }
 
+static void check_finished(const char *text, long long expected)
+{
+    struct tn_container_state state;
+    struct tn_err err = TN_ERR_INIT;
+    cJSON *json = cJSON_Parse("{\"State\":{\"ExitCode\":0}}");
+
+    cJSON_AddStringToObject(cJSON_GetObjectItem(json, "State"), "FinishedAt", text);
+    CHECK(tn_container_state_parse(json, &state, &err) == 0);
+    CHECK_INT(state.finished, expected);
+    cJSON_Delete(json);
+}
+
+static void test_finished(void)
+{
+    check_finished("2026-01-02T03:04:05.678901234Z", 1767323045);
+    check_finished("2026-01-02T03:04:05Z", 1767323045);
+    check_finished("2026-01-02T05:34:05.1+02:30", 1767323045);
+    check_finished("2026-01-01T22:04:05-05:00", 1767323045);
+    check_finished("0001-01-01T00:00:00Z", 0);
+    check_finished("", 0);
+    check_finished("yesterday", 0);
+    check_finished("2026-01-02T03:04:05", 0);
+}
+
 int main(void)
 {
     test_primary();
@@ -274,5 +298,6 @@ int main(void)
     test_host();
     test_kept_program();
     test_state();
+    test_finished();
     return tn_check_result();
 }
