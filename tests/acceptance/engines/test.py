@@ -2,7 +2,9 @@
 """Engines that are reached in other ways than by a socket of this host: TCP with TLS, a socket that is forwarded, one
 that does not see this host's folders. Everything works as on a local engine; what is wrong is said."""
 
+import atexit
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -240,7 +242,8 @@ def main():
     source = tenon.engine()
     project = tenon.project(config=CONFIG)
     folder = tempfile.mkdtemp(prefix="e.")
-    run = tempfile.mkdtemp(prefix="r.")
+    run = tempfile.mkdtemp(prefix="r.", dir="/tmp")  # short, or the command takes another folder for its sockets
+    atexit.register(shutil.rmtree, run, True)
     for name in ("ca", "other"):
         make_ca(folder, name)
     make_certificate(folder, "ca", "server", "subjectAltName=IP:127.0.0.1")
