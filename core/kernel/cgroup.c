@@ -111,8 +111,6 @@ static char *our_folder(const char *above, const char *name)
 {
     auto_free char *folder = above != NULL ? tn_fs_path("%s/%s", above, name) : NULL;
 
-    if (above != NULL)
-        tn_cgroup__remove_stale(above);
     if (folder != NULL && mkdir(folder, 0755) != 0 && errno != EEXIST)
         return NULL;
     return steal_ptr(&folder);

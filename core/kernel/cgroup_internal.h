@@ -10,9 +10,7 @@ int tn_cgroup__write(const char *folder, const char *file, const char *value, st
 void tn_cgroup__kill_tree(const char *folder);
 void tn_cgroup__remove_tree(const char *folder);
 
-/* Kills and removes, below `parent`, the groups of private runs whose tenond is gone. */
-void tn_cgroup__remove_stale(const char *parent);
-/* The same for all that are noted below `store_dir`. */
+/* Kills and removes the groups of private runs whose tenond is gone, as noted below `store_dir`. */
 void tn_cgroup__remove_noted(const char *store_dir);
 /* Notes where ours are, for when we are killed: the file's path, to be removed at the end, or NULL. The caller frees
  * it. */

@@ -67,25 +67,9 @@ static void end_group(const char *folder)
         tn_info("removed the control group %s of a tenond that is gone", folder);
 }
 
-/* Groups of private runs whose tenond was killed: their name ends with its process id. What is in them is killed. */
-void tn_cgroup__remove_stale(const char *parent)
-{
-    auto_dir DIR *dir = opendir(parent);
-    struct dirent *entry;
-
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        const char *dash = strrchr(entry->d_name, '-');
-        long pid = strncmp(entry->d_name, "tenon-run-", 10) == 0 && dash != NULL ? strtol(dash + 1, NULL, 10) : 0;
-        auto_free char *path = tn_fs_path("%s/%s", parent, entry->d_name);
-
-        if (pid <= 1 || strspn(dash + 1, "0123456789") != strlen(dash + 1) || kill((pid_t)pid, 0) == 0 ||
-            errno != ESRCH)
-            continue;
-        end_group(path);
-    }
-}
-
-/* ---- notes: the group that we are in may be another one the next time ---- */
+/* ---- notes ----
+ * A name would not do: who shares the file system of groups may see other process ids, and the group that we are in may
+ * be another one the next time. */
 
 static char *note_path(const char *store_dir, const char *name)
 {

@@ -5,6 +5,7 @@ programs, the orderly stop, and that nothing is left."""
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -545,6 +546,29 @@ def test_killed_together():
         assert executor.ask("PROGRAM_STOP", KERNEL, {"grace_ms": 0}, 1, 1)["kind"] == "ACK"
         executor.close()
         tenon.stop()
+
+
+def test_groups_of_others():
+    """A group that looks like that of a dead tenond may belong to a live one that sees other process ids."""
+    tenon = Installation(settings=json.dumps({"machine": {"enclosure": "auto"}}))
+    own = [folder for folder, _, _ in os.walk("/sys/fs/cgroup")
+           if re.fullmatch(f"tenon-run-.*-{tenon.process.pid}", os.path.basename(folder))]
+    tenon.stop()
+    other = [os.path.join(os.path.dirname(folder), "tenon-run-other-999999999") for folder in own]
+    sleeper = subprocess.Popen(["sleep", "100"])
+    try:
+        for folder in other:
+            os.mkdir(folder)
+            with open(folder + "/cgroup.procs", "w", encoding="utf-8") as file:
+                file.write(str(sleeper.pid))
+        Installation(settings=json.dumps({"machine": {"enclosure": "auto"}})).stop()
+        assert sleeper.poll() is None, "the process in somebody else's group was killed"
+        assert all(map(os.path.isdir, other)), other
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+        for folder in filter(os.path.isdir, other):
+            os.rmdir(folder)
 
 
 def test_bad_settings():
