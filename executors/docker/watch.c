@@ -112,7 +112,7 @@ static void on_events(int status, const cJSON *json, const struct tn_err *err, v
         tn_docker__container_ended(watch->env, watch->index, &watch->state, watch->why);
         return;
     }
-    if (err != NULL)
+    if (err != NULL && status == 0)
         tn_docker_engine_gone(watch->env->docker, err->text);
     ended_with_engine(watch);
 }
@@ -143,10 +143,11 @@ static void explain_end(struct tn_docker_watch *watch)
         ask_events(watch);
 }
 
-/* The engine is gone, and so is the container as far as we know: nobody is left to ask. */
-static void watch_broken(struct tn_docker_watch *watch, const struct tn_err *err)
+/* The connection is gone, and so is the container as far as we know; with no answer at all, so is the engine. */
+static void watch_broken(struct tn_docker_watch *watch, int status, const struct tn_err *err)
 {
-    tn_docker_engine_gone(watch->env->docker, err->text);
+    if (status == 0)
+        tn_docker_engine_gone(watch->env->docker, err->text);
     watch->broken = true;
     if (watch->ended || (watch->index == 0 && watch->env->told_to_end))
         ended_with_engine(watch);
@@ -163,7 +164,7 @@ static void on_watch_inspected(int status, const cJSON *json, const struct tn_er
     if (err != NULL && err->code == TN_ERR_NOT_FOUND) {
         tn_docker__container_ended(watch->env, watch->index, NULL, "somebody else removed it");
     } else if (engine_went(status, err)) {
-        watch_broken(watch, err);
+        watch_broken(watch, status, err);
     } else if (err != NULL || tn_container_state_parse(json, &watch->state, &wrong) != 0) {
         watch_later(watch);
     } else if (watch->state.running) {
@@ -189,7 +190,7 @@ static void on_watch_ended(int status, const cJSON *json, const struct tn_err *e
     watch->call = NULL;
     watch->ended = err == NULL;
     if (engine_went(status, err))
-        watch_broken(watch, err);
+        watch_broken(watch, status, err);
     else if (err != NULL && err->code != TN_ERR_NOT_FOUND)
         watch_later(watch);
     else
