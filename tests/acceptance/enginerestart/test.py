@@ -23,7 +23,8 @@ jobs:
   stuck:
     docker:
       - image: alpine:latest
-      - {{image: "alpine:latest", command: [sleep, "1000"]}}
+      # It heeds TERM: a starting engine waits ten seconds for each container of a killed one that does not.
+      - {{image: "alpine:latest", command: [sh, -c, 'trap "exit 0" TERM; while :; do sleep 0.1; done']}}
     steps: [run: {{name: stuck, command: "echo begun; sleep 1000"}}]
   hello:
     docker: [{{image: "alpine:latest"}}]
