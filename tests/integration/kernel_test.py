@@ -532,11 +532,14 @@ def test_killed_together():
         pid = start_program(executor, 1, "wait", folder=tenon.folder)["body"]["pid"]
         executor.close()
         assert procs.wait_for(lambda: len(sleepers(tenon)) >= 3, 10, 0.01), sleepers(tenon)
+        workers = [tenon.worker(worker) for worker in WORKERS]
         tenon.process.send_signal(signal.SIGSTOP)
         os.kill(pid, signal.SIGKILL)
         tenon.process.kill()
         tenon.process.wait()
         os.close(tenon.life)
+        for worker in workers:  # or it is spoken to below instead of its successor
+            assert procs.wait_gone(worker, 10), "a worker outlived tenond"
         assert procs.wait_gone(pid, 5)
         assert name == "namespace" or sleepers(tenon), name
         tenon.start()
