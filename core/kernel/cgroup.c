@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { LEAVE_PASSES = 20, LEAVE_WAIT_NS = 1000000 };
+
 /* Controllers of version 1 that can limit; the first one that is there also tracks if version 2 is not mounted. */
 enum controller { PIDS, MEMORY, CPU, FREEZER };
 static const char *const controllers[TN_CGROUP_TREES] = {
@@ -198,7 +200,7 @@ static int try_to_enter(const char *folder, struct tn_err *err)
 static void drop(char **folder)
 {
     if (*folder != NULL)
-        rmdir(*folder);
+        tn_cgroup__remove_tree(*folder);
     free(*folder);
     *folder = NULL;
 }
@@ -411,6 +413,11 @@ void tn_cgroup_remove(struct tn_cgroup *group)
 {
     for (size_t i = 0; i < group->count; i++) {
         tn_cgroup__remove_tree(group->folders[i]);
+        /* The last process may have been waited for and still be on its way out of the group. */
+        for (int pass = 0; pass < LEAVE_PASSES && access(group->folders[i], F_OK) == 0; pass++) {
+            nanosleep(&(struct timespec){0, LEAVE_WAIT_NS}, NULL);
+            tn_cgroup__remove_tree(group->folders[i]);
+        }
         free(group->folders[i]);
     }
     memset(group, 0, sizeof(*group));

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { OPEN_FILES = 8192 };
@@ -175,7 +176,9 @@ pid_t tn_spawn(const struct tn_spawn *spawn, struct tn_err *err)
         tn_err_sys(err, sys, "cannot start %s", spawn->path);
         return -1;
     }
-    if (progress.what != NULL) { /* it is a zombie: the SIGCHLD handler reaps it as a child that nobody knows */
+    if (progress.what != NULL) { /* it ends at once; until then its control groups cannot be removed */
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            continue;
         tn_err_sys(err, progress.sys, "cannot start %s (%s %s)", spawn->path, progress.what,
                    strcmp(progress.what, "folder") == 0 && spawn->folder != NULL ? spawn->folder : "");
         return -1;

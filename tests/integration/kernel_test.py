@@ -3,6 +3,7 @@
 """tenond and tenon-bus with stand-in processes (kernel_worker.c) in place of the services: supervision, the bus's checks,
 programs, the orderly stop, and that nothing is left."""
 
+import glob
 import json
 import os
 import re
@@ -181,6 +182,8 @@ class Installation:
         assert not procs.marked(self.folder), [procs.command(pid) for pid in procs.marked(self.folder)]
         if self.private:
             assert not os.path.exists(self.run), os.listdir(self.run)
+            groups = glob.glob(f"/sys/fs/cgroup/**/tenon-run-*-{self.process.pid}", recursive=True)
+            assert not groups, f"control groups left: {groups}"
         shutil.rmtree(self.folder)
 
 
