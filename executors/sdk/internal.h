@@ -51,8 +51,10 @@ void tn_task__checkpoint(struct tn_task *task);
 void tn_task__checkpoint_now(struct tn_task *task);
 /* Goes on from what an earlier life of the attempt kept; NULL: there was none. */
 void tn_task__take_checkpoint(struct tn_task *task, const cJSON *checkpoint);
-/* task.c: the result is sealed: the environment goes. */
-/* The result is kept: what runs beside the steps ends, then the environment is released. */
+/* task_agent.c: connects to the agent at the attempt's offset; forgets the connection. */
+void tn_task__connect(struct tn_task *task);
+void tn_task__drop_link(struct tn_task *task);
+/* task.c. The result is kept: what runs beside the steps ends, then the environment is released. */
 void tn_task__sealed(struct tn_task *task);
 void tn_task__release(struct tn_task *task);
 
