@@ -83,7 +83,7 @@ void tn_docker_images_used(struct tn_docker_images *images, const char *name, co
 
     if (images->folder == NULL || (!known && !pulled))
         return;
-    if (known && !pulled && !checked && now - record.used < USED_GRAIN_S)
+    if (known && !pulled && !checked && now >= record.used && now - record.used < USED_GRAIN_S)
         return;
     if (!known) {
         snprintf(record.name, sizeof(record.name), "%s", name);

@@ -456,19 +456,25 @@ static void begin_attempt(struct tn_docker_pull *pull)
 /* ---- is it there already? ---- */
 
 /* Tenon pulled it by a tag, and it is time to ask whether the tag has moved. */
-static bool is_to_be_refreshed(const struct tn_docker_pull *pull, const struct candidate *candidate, const cJSON *image)
+static bool is_to_be_refreshed(struct tn_docker_pull *pull, const struct candidate *candidate, const cJSON *image)
 {
     const struct tn_docker_images *images = &pull->docker->images;
     char name[TN_IMAGE_REF_TEXT_MAX + 1];
     struct tn_image_record record;
+    int64_t age;
 
     name_of(candidate, name);
     if (candidate->ref.digest[0] != '\0' || images->folder == NULL ||
         !tn_image_record_get(images->folder, name, tn_json_string(image, "Id", ""), &record))
         return false;
-    if (strcmp(images->quiet_registry, candidate->ref.registry) == 0 && tn_docker_now_ms() < images->quiet_until_ms)
+    age = (int64_t)time(NULL) - record.checked;
+    if (age >= 0 && age < images->refresh_after_s) /* one of the future was written by a clock that was wrong */
         return false;
-    return (int64_t)time(NULL) - record.checked >= images->refresh_after_s;
+    if (strcmp(images->quiet_registry, candidate->ref.registry) == 0 && tn_docker_now_ms() < images->quiet_until_ms) {
+        say(pull, "Registry %s did not answer a moment ago: it is not asked for a newer image", images->quiet_registry);
+        return false;
+    }
+    return true;
 }
 
 static void on_looked(int status, const cJSON *json, const struct tn_err *err, void *arg)

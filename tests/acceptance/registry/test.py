@@ -4,6 +4,7 @@
 that limit or fail for a moment or for good, tokens of AWS, and a tag that moves."""
 
 import contextlib
+import glob
 import json
 import os
 import signal
@@ -53,6 +54,16 @@ def forget(*hosts):
             engine().call("DELETE", "/images/" + image["Id"], query={"force": "1"})
 
 
+def later_records(state, seconds):
+    """As if a clock that was ahead by these seconds had written what is remembered of images."""
+    records = glob.glob(f"{state}/**/docker-images/*/*", recursive=True)
+    check(records, "no records of images")
+    for path in records:
+        with open(path, encoding="utf-8") as file:
+            record = json.load(file)
+        write(path, json.dumps(record | {key: str(int(record[key]) + seconds) for key in ("checked", "used")}))
+
+
 def made(shell, which):
     """The layers of an image whose file /etc/which says `which`."""
     return [shell, registry.layer({"etc/which": which.encode() + b"\n", "salt": os.urandom(16)})]
@@ -74,6 +85,7 @@ def successes(right, settings):
     result = go({name: (entry,) for name, (entry, *_) in right.items()}, settings, 0)
     for name, (_, output, *parts) in right.items():
         check_equal(result.log(name, "say"), output + "\n", f"output of {name}")
+        check_equal(result.job(name)["tasks"][0]["attempt"], 1, f"attempts of {name}: {result}")
         for part in parts:
             check_in(part, result.log(name, "Spin up environment"), f"log of {name}")
     return result
@@ -212,10 +224,12 @@ with contextlib.ExitStack() as stack:
                         f"Image {proxy.host}/team/operator:1 is up to date\n")}, settings)
     check("/v2/team/operator/manifests/1" in proxy.seen, "a tag is asked for again")
     private.stop()
+    later_records(state, 3600)
     gone = f"Using image {app}:1@{three}\n"
     successes({"gone": (f"image: '{app}:1', {AUTH}", "three", "It could not be asked whether there is a newer image: image "
                         f"{app}:1: the engine does not reach registry {private.host}: ", "The one that is here is used\n", gone),
                "named": (f"image: '{app}@{three}'", "three", f"Using image {app}@{three}\n")}, settings)
+    later_records(state, -3600)
     settings["docker"]["refresh_after"] = "1h"
     result = successes({"fresh": (f"image: '{app}:1', {AUTH}", "three", gone)}, settings)
     check_equal(result.log("fresh", "Spin up environment").count("registry"), 0, "words about a registry")
