@@ -1,18 +1,17 @@
 #include "executors/agent/become.h"
-#include "core/lib/cleanup.h"
+#include "executors/agent/cover.h"
 #include "executors/agent/users.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* May the user pass through? By the mode alone: what access lists allow besides is not seen, and then covered. */
 static bool can_enter(const char *folder, const struct tn_user *user)
@@ -41,46 +40,14 @@ static bool find_closed(const char *path, const struct tn_user *user, char *out,
     return false;
 }
 
-static int make_folders(char *path, struct tn_err *err)
-{
-    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash != NULL)
-            *slash = '\0';
-        if (mkdir(path, 0755) != 0 && errno != EEXIST)
-            return tn_err_sys(err, errno, "cannot make %s", path);
-        if (slash == NULL)
-            return 0;
-        *slash = '/';
-    }
-}
-
 static int open_the_way(const char *keep, const struct tn_user *user, struct tn_err *err)
 {
     char closed[PATH_MAX];
-    char path[PATH_MAX];
-    char source[64];
-    char cwd[PATH_MAX];
-    auto_fd int fd = -1;
 
-    if (!find_closed(keep, user, closed, sizeof(closed)))
-        return 0;
-    if (getcwd(cwd, sizeof(cwd)) == NULL)
-        return tn_err_sys(err, errno, "the current folder");
-    fd = open(keep, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return tn_err_sys(err, errno, "the folder %s", keep);
     /* Only root could enter what this covers, so nothing that the user had is hidden. */
-    if (mount("none", closed, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64k") != 0)
-        return tn_err_sys(err, errno, "user \"%s\" cannot enter %s, and nothing can be mounted over it", user->name,
-                          closed);
-    snprintf(path, sizeof(path), "%s", keep);
-    if (make_folders(path, err) != 0)
-        return -1;
-    snprintf(source, sizeof(source), "/proc/self/fd/%d", fd);
-    if (mount(source, keep, NULL, MS_BIND, NULL) != 0)
-        return tn_err_sys(err, errno, "cannot mount %s for user \"%s\"", keep, user->name);
-    /* The same folder, seen by the new way; one that is covered is of no use to the user. */
-    return chdir(cwd) == 0 || chdir(keep) == 0 ? 0 : tn_err_sys(err, errno, "cannot enter %s", keep);
+    if (find_closed(keep, user, closed, sizeof(closed)) && tn_cover(closed, keep, err) != 0)
+        return tn_err_wrap(err, "user \"%s\" cannot enter %s", user->name, closed);
+    return 0;
 }
 
 int tn_become(const char *who, const char *keep, struct tn_err *err)

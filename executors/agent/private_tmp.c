@@ -1,4 +1,5 @@
 #include "executors/agent/private_tmp.h"
+#include "executors/agent/cover.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,7 +62,7 @@ static int keep_visible(const char *tmp, const char *target, const char *keep, s
     return 0;
 }
 
-int tn_private_tmp(const char *tmp, const char *keep, struct tn_err *err)
+int tn_private_tmp(const char *tmp, const char *keep, const char *const *hidden, struct tn_err *err)
 {
     static const char *const targets[] = {"/tmp", "/var/tmp"};
     uid_t uid = geteuid();
@@ -90,5 +91,11 @@ int tn_private_tmp(const char *tmp, const char *keep, struct tn_err *err)
             return tn_err_sys(err, errno, "cannot mount %s at %s", tmp, targets[i]);
     }
     /* The same folder, seen from inside. */
-    return chdir(cwd) == 0 ? 0 : tn_err_sys(err, errno, "cannot go back to %s", cwd);
+    if (chdir(cwd) != 0)
+        return tn_err_sys(err, errno, "cannot go back to %s", cwd);
+    /* One that is not there any more lay below /tmp. */
+    for (size_t i = 0; hidden[i] != NULL; i++)
+        if (access(hidden[i], F_OK) == 0 && tn_cover(hidden[i], keep, err) != 0)
+            return -1;
+    return 0;
 }

@@ -5,9 +5,9 @@
 
 #include "core/lib/err.h"
 
-/* From now on /tmp and /var/tmp of this process and its children are the folder `tmp`. `keep` (or NULL) stays reachable
- * under its own path even if that lies below one of them. On failure /tmp may still be the host's: the caller says so.
- * The agent's socket must be bound before. */
-TN_MUST_CHECK int tn_private_tmp(const char *tmp, const char *keep, struct tn_err *err);
+/* From now on /tmp and /var/tmp of this process and its children are the folder `tmp`, and the folders `hidden` (ends
+ * with NULL) are empty. `keep` (or NULL) stays reachable under its own path even if that lies below one of them. On
+ * failure some may still be the host's: the caller says so. The agent's socket must be bound before. */
+TN_MUST_CHECK int tn_private_tmp(const char *tmp, const char *keep, const char *const *hidden, struct tn_err *err);
 
 #endif

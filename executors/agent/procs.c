@@ -127,19 +127,21 @@ static bool environ_has(pid_t pid, const char *marker)
     return false;
 }
 
-bool tn_procs_descends(pid_t pid)
+enum tn_procs_answer tn_procs_descends(pid_t pid)
 {
     struct proc proc;
     pid_t self = getpid();
 
-    for (int depth = 0; depth < 10000 && pid > 1; depth++) {
+    for (int depth = 0; depth < 10000; depth++) {
         if (pid == self)
-            return true;
-        if (!read_stat(pid, &proc))
-            return false;
+            return TN_PROCS_YES;
+        if (pid <= 1) /* above that there is nobody */
+            return TN_PROCS_NO;
+        if (!read_stat(pid, &proc) || proc.dead)
+            return TN_PROCS_UNKNOWN;
         pid = proc.parent;
     }
-    return pid == self && pid != 0;
+    return TN_PROCS_UNKNOWN;
 }
 
 int tn_procs_signal_tree(pid_t leader, const char *marker, int sig)

@@ -5,8 +5,14 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* True if `pid` is a descendant of this process. False if it is not, or /proc cannot tell. */
-bool tn_procs_descends(pid_t pid);
+enum tn_procs_answer {
+    TN_PROCS_NO,
+    TN_PROCS_YES,
+    TN_PROCS_UNKNOWN, /* the process, or one above it, is gone or hidden */
+};
+
+/* Is `pid` a descendant of this process, or it itself? */
+enum tn_procs_answer tn_procs_descends(pid_t pid);
 
 /* Sends `sig` to everything that belongs to the channel whose first process is or was `leader`: its session, the
  * descendants of that session, and what carries `marker` (an "NAME=value" entry) in the environment it was started

@@ -29,6 +29,7 @@
 #define SPOOL_MAX (1024u * 1024u * 1024u)
 #define GRACE_DEFAULT_MS 5000
 #define LAST_WORDS_MS 500
+#define HIDDEN_MAX 8
 
 struct options {
     const char *listen;      /* borrowed; NULL: none */
@@ -40,7 +41,9 @@ struct options {
     bool stdio;
     size_t spool;
     mode_t mode;
+    long long peer; /* -1: any user */
     int grace_ms;
+    const char *hidden[HIDDEN_MAX + 1]; /* borrowed; ends with NULL */
 };
 
 struct agent {
@@ -60,7 +63,8 @@ struct agent {
 
 static const char usage_text[] =
     "usage: tenon-agent serve (--listen PATH | --fd N | --stdio) [--dir DIR] [--spool BYTES] [--mode OCTAL]\n"
-    "                         [--grace MS] [--private-tmp DIR] [--keep DIR] [--user NAME]\n"
+    "                         [--grace MS] [--private-tmp DIR [--hide DIR]...] [--keep DIR] [--user NAME]\n"
+    "                         [--peer UID]\n"
     "  --listen PATH   the unix socket that executors connect to\n"
     "  --fd N          an inherited descriptor that carries the connection (a socket, a virtio port)\n"
     "  --stdio         stdin and stdout carry the connection (Docker's attach)\n"
@@ -69,8 +73,11 @@ static const char usage_text[] =
     "  --mode OCTAL    permissions of the socket; default 0700\n"
     "  --grace MS      time between SIGTERM and SIGKILL for the steps when the agent gets SIGTERM; default 5000\n"
     "  --private-tmp DIR  /tmp and /var/tmp of the job, where the kernel allows to mount it\n"
-    "  --keep DIR      a folder that stays visible although it lies below /tmp, or where --user may not enter\n"
-    "  --user NAME     run as this user, once the socket and the mounts are made; only root can\n";
+    "  --hide DIR      a folder that the job sees empty, with --private-tmp\n"
+    "  --keep DIR      a folder that stays visible although it lies below /tmp or --hide, or where --user may not "
+    "enter\n"
+    "  --user NAME     run as this user, once the socket and the mounts are made; only root can\n"
+    "  --peer UID      the only user whose connections are taken; by default any, but none of the job's processes\n";
 
 static int usage(const char *what, const char *value)
 {
@@ -103,12 +110,16 @@ static int parse_options(int argc, char **argv, struct options *options)
         {"private-tmp", required_argument, NULL, 't'},
         {"keep", required_argument, NULL, 'k'},
         {"user", required_argument, NULL, 'u'},
+        {"hide", required_argument, NULL, 'h'},
+        {"peer", required_argument, NULL, 'p'},
         {NULL, 0, NULL, 0},
     };
     long long number = 0;
+    size_t hidden = 0;
     int option;
 
-    *options = (struct options){.fd = -1, .spool = SPOOL_DEFAULT, .mode = 0700, .grace_ms = GRACE_DEFAULT_MS};
+    *options =
+        (struct options){.fd = -1, .spool = SPOOL_DEFAULT, .mode = 0700, .peer = -1, .grace_ms = GRACE_DEFAULT_MS};
     opterr = 0;
     while ((option = getopt_long(argc, argv, "", names, NULL)) >= 0) {
         if (option == 'l')
@@ -129,6 +140,10 @@ static int parse_options(int argc, char **argv, struct options *options)
             options->spool = (size_t)(number = parse_number(optarg, 10, SPOOL_MIN, SPOOL_MAX));
         else if (option == 'm')
             options->mode = (mode_t)(number = parse_number(optarg, 8, 0, 0777));
+        else if (option == 'p')
+            options->peer = number = parse_number(optarg, 10, 0, UINT32_MAX);
+        else if (option == 'h' && hidden < HIDDEN_MAX)
+            options->hidden[hidden++] = optarg;
         else if (option == 'g')
             options->grace_ms = (int)(number = parse_number(optarg, 10, 0, 3600000));
         else
@@ -253,8 +268,9 @@ static int settle(struct agent *agent, struct tn_err *err)
     const struct options *options = &agent->options;
     struct tn_err shared = TN_ERR_INIT;
 
-    if (options->private_tmp != NULL && tn_private_tmp(options->private_tmp, options->keep, &shared) != 0 &&
-        options->user != NULL && geteuid() == 0)
+    if (options->private_tmp != NULL &&
+        tn_private_tmp(options->private_tmp, options->keep, options->hidden, &shared) != 0 && options->user != NULL &&
+        geteuid() == 0)
         return tn_err_set(err, TN_ERR_UNAVAILABLE, "--user needs mounts of its own: %s", shared.text);
     if (options->user != NULL &&
         tn_become(options->user, options->private_tmp != NULL ? options->keep : NULL, err) != 0)
@@ -262,6 +278,10 @@ static int settle(struct agent *agent, struct tn_err *err)
     tn_facts_collect(&agent->facts, agent->dir, agent->bin);
     if (shared.code != TN_OK)
         tn_buf_addf(&agent->facts, "shared_tmp=%s\n", shared.text);
+    /* Not before: until here files of /proc/self had to be written. From now on nobody without CAP_SYS_PTRACE over this
+     * program reads its memory or opens its descriptors, the same user's job included; what a step execs is its own. */
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
+        return tn_err_sys(err, errno, "cannot become unreadable for others");
     return 0;
 }
 
@@ -288,6 +308,7 @@ static int open_agent(struct agent *agent, struct tn_err *err)
     agent->uplinks.stream = &agent->stream;
     agent->uplinks.channels = &agent->channels;
     agent->uplinks.facts = &agent->facts;
+    agent->uplinks.peer = agent->options.peer;
     tn_uplinks_open(&agent->uplinks);
     if (agent->options.fd >= 0)
         tn_uplinks_add(&agent->uplinks, agent->options.fd, -1, true, tn_now_ms());

@@ -77,17 +77,46 @@ void tn_uplinks_add(struct tn_uplinks *uplinks, int fd, int out, bool inherited,
         place->deadline = now + TN_UPLINK_HELLO_MS;
 }
 
+/* What a job repeats a million times is worth twenty lines of the log. */
+static bool is_worth_a_line(unsigned long count)
+{
+    return (count & (count - 1)) == 0;
+}
+
+/* NULL, or why not. A step must not drive its own agent. */
+static const char *why_not(const struct tn_uplinks *uplinks, const struct ucred *peer)
+{
+    if (uplinks->peer >= 0 && (long long)peer->uid != uplinks->peer)
+        return "it is not the executor's user";
+    if (peer->pid == 0) /* outside this pid namespace, where nothing of the job can be */
+        return NULL;
+    if (getpid() == 1)
+        return "it is one of this job's own";
+    switch (tn_procs_descends(peer->pid)) {
+    case TN_PROCS_NO:
+        return NULL;
+    case TN_PROCS_YES:
+        return "it is one of this job's own";
+    case TN_PROCS_UNKNOWN:
+        break;
+    }
+    return "it has ended, so nobody can tell whether it is one of this job's own";
+}
+
 void tn_uplinks_accept(struct tn_uplinks *uplinks, int listener, long long now)
 {
     int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     struct ucred peer = {0};
     socklen_t len = sizeof(peer);
+    const char *why;
 
     if (fd < 0)
         return;
-    /* A step must not drive its own agent. Peers outside this pid namespace have pid 0 here. */
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && tn_procs_descends(peer.pid)) {
-        tn_warn("refused a connection from process %d: it is one of this job's own", (int)peer.pid);
+    why = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 ? "its user is not known" : why_not(uplinks, &peer);
+    if (why != NULL) {
+        if (is_worth_a_line(++uplinks->refused))
+            tn_warn("refused a connection from process %d of user %u: %s (%lu so far)", (int)peer.pid,
+                    (unsigned)peer.uid, why, uplinks->refused);
         close(fd);
         return;
     }
@@ -273,7 +302,9 @@ static void receive(struct tn_uplinks *uplinks, struct tn_uplink *uplink, long l
         }
         uplink->in.len += (size_t)got;
         if (take_packets(uplinks, uplink) != 0) {
-            tn_warn("dropped a connection: what it sent is not the agent's protocol");
+            if (is_worth_a_line(++uplinks->dropped))
+                tn_warn("dropped a connection: what it sent is not the agent's protocol (%lu so far)",
+                        uplinks->dropped);
             close_uplink(uplink);
             return;
         }

@@ -35,12 +35,17 @@ struct tn_uplinks {
     uint64_t life; /* of the executor whose commands `applied` counts */
     uint64_t applied;
     struct tn_uplink all[TN_UPLINKS];
-    bool ended; /* the inherited descriptor has ended for good */
+    bool ended;            /* the inherited descriptor has ended for good */
+    long long peer;        /* the only user who may connect; -1: anybody whose process is not one of the job's */
+    unsigned long refused; /* connections that were, */
+    unsigned long dropped; /* or that broke the protocol */
 };
 
 void tn_uplinks_open(struct tn_uplinks *uplinks);
 /* Takes over both; `out` is -1 where `fd` goes both ways. */
 void tn_uplinks_add(struct tn_uplinks *uplinks, int fd, int out, bool inherited, long long now);
+/* Takes the next connection, unless it comes from the job itself: credentials are those at the time of connect(2), and
+ * a process that is gone meanwhile proves nothing, so it is refused, too. */
 void tn_uplinks_accept(struct tn_uplinks *uplinks, int listener, long long now);
 /* Sends what can be sent and adds what to wait for; to be called before each poll. Returns ms to the next deadline. */
 int tn_uplinks_poll(struct tn_uplinks *uplinks, struct tn_poll *set, long long now);

@@ -574,6 +574,58 @@ def test_hostile(agent):
     assert link.finish(2).out == b"b''\n"
 
 
+# What a step tries on its own agent: connect in a child that ends while the agent is stopped, so that nobody can tell
+# whose child it was; the agent's memory; its descriptors.
+ATTACK = """
+import os, signal, socket, sys
+path, agent, hello = sys.argv[1], int(sys.argv[2]), bytes.fromhex(sys.argv[3])
+s = socket.socket(socket.AF_UNIX)
+os.kill(agent, signal.SIGSTOP)
+child = os.fork()
+if child == 0:
+    s.connect(path)
+    os._exit(0)
+os.waitpid(child, 0)
+os.kill(agent, signal.SIGCONT)
+s.settimeout(10)
+try:
+    s.sendall(hello)
+    print(s.recv(100))
+except (BrokenPipeError, ConnectionResetError) as error:
+    print(b"")
+"""
+
+
+@agent_test(emulated=False)
+def test_attacked(agent):
+    link = agent.connect()
+    hello = packet(HELLO, payload=struct.pack("<I", 1) + bytes(16 + 16 + 24))
+    link.spawn(1, [sys.executable, "-c", ATTACK, agent.path, str(agent.process.pid), hello.hex()])
+    assert link.finish(1).out == b"b''\n", "a process that is gone was taken for an executor"
+    flood = "import socket\nfor i in range(300): s = socket.socket(socket.AF_UNIX); s.connect('%s')" % agent.path
+    link.spawn(2, [sys.executable, "-c", flood])
+    assert link.finish(2).code == 0
+    with open(agent.dir + "/log") as log:
+        lines = log.read().splitlines()
+    assert len(lines) < 15 and "it has ended, so nobody can tell" in lines[0] and "256 so far" in lines[-1], lines
+    link.sh(3, "ls -l /proc/self/fd | sed -n 's/.* \\([0-9]*\\) -> .*/\\1/p'")
+    assert link.finish(3).out == b"0\n1\n2\n3\n", "a step inherits a descriptor"  # 3: the folder that ls reads
+    assert os.stat(f"/proc/{agent.process.pid}/mem").st_uid == 0
+
+
+@agent_test("--peer", "65533")
+def test_peer(agent):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(10)
+    wait_until(lambda: os.path.exists(agent.path) and sock.connect_ex(agent.path) == 0, "the agent listens")
+    try:
+        sock.sendall(packet(HELLO, payload=struct.pack("<I", 1) + bytes(16 + 16 + 24)))
+        assert sock.recv(1) == b"", "another user was taken for the executor"
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    assert "it is not the executor's user" in open(agent.dir + "/log").read()
+
+
 def test_inherited():
     ours, theirs = socket.socketpair()
     agent = Agent("--fd", str(theirs.fileno()), listen=False)
