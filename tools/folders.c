@@ -217,7 +217,7 @@ int folders_make(struct folders *folders, bool keep_state, struct tn_err *err)
 
 static void clear_killed(const char *state)
 {
-    auto_free char *jobs = tn_fs_path("%s/jobs", state);
+    auto_free char *jobs = tn_fs_path("%s/machine/jobs", state);
     auto_fd int client = -1;
     auto_fd int tenond = -1;
     struct tn_err err = TN_ERR_INIT;

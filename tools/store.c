@@ -182,8 +182,8 @@ static void verify_folder(struct store *store, const char *kind, const char *fol
 
 static void verify_run(void *arg, const char *state, uint64_t began, int lock)
 {
-    auto_free char *workspaces = tn_fs_path("%s/workspaces", state);
-    auto_free char *sources = tn_fs_path("%s/sources", state);
+    auto_free char *workspaces = tn_fs_path("%s/output/workspaces", state);
+    auto_free char *sources = tn_fs_path("%s/output/sources", state);
 
     verify_folder(arg, "workspace", workspaces);
     verify_folder(arg, "source", sources);
@@ -191,7 +191,7 @@ static void verify_run(void *arg, const char *state, uint64_t began, int lock)
 
 static int verify(struct store *store)
 {
-    auto_free char *caches = tn_fs_path("%s/store/caches", store->home);
+    auto_free char *caches = tn_fs_path("%s/store/output/caches", store->home);
     auto_dir DIR *dir = opendir(caches);
     const struct dirent *entry;
     char size[32];
@@ -243,9 +243,10 @@ static void on_removed(void *arg, const char *kind, const char *path, uint64_t b
 static void note_lasting(void *arg, const char *state, uint64_t began, int lock)
 {
     struct store *store = arg;
+    auto_free char *output = tn_fs_path("%s/output", state);
     struct tn_layout layout;
 
-    tn_layout_init(&layout, state, "");
+    tn_layout_init(&layout, output, "");
     if (lock < 0)
         cJSON_AddTrueToObject(store->lasting, layout.run);
 }
@@ -259,7 +260,7 @@ static bool is_over(void *arg, const char *run)
 
 static int gc(struct store *store)
 {
-    auto_free char *folder = tn_fs_path("%s/store", store->home);
+    auto_free char *folder = tn_fs_path("%s/store/output", store->home);
     auto_json cJSON *settings = NULL;
     struct tn_retention retention = {
         .now = (uint64_t)time(NULL), .dry = store->dry, .removed = on_removed, .arg = store};

@@ -158,13 +158,13 @@ static void add_run(void *arg, const char *state, uint64_t began, int lock)
                                            {"workspaces", "workspaces"},
                                            {"sources", "sources"},
                                            {"output/partial", "unfinished"}};
-    auto_free char *path = tn_fs_path("%s/project", state);
+    auto_free char *path = tn_fs_path("%s/output/project", state);
     auto_buf struct tn_buf project = TN_BUF_INIT;
 
     if (tn_fs_read(path, 4096, &project, NULL) != 0 || project.len == 0)
         tn_buf_adds(&project, "-");
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        auto_free char *folder = tn_fs_path("%s/%s", state, kinds[i][0]);
+        auto_free char *folder = tn_fs_path("%s/output/%s", state, kinds[i][0]);
 
         add_below(arg, project.data, kinds[i][1], folder, began * 1000, 0);
     }
@@ -209,7 +209,7 @@ static cJSON *describe(struct usage *usage)
 cJSON *store_usage(const char *home)
 {
     struct usage usage = {TN_BUF_INIT, TN_BUF_INIT, 0};
-    auto_free char *store = tn_fs_path("%s/store", home);
+    auto_free char *store = tn_fs_path("%s/store/output", home);
     auto_free char *partial = tn_fs_path("%s/caches/partial", store);
     auto_free char *damaged = tn_fs_path("%s/damaged", store);
     cJSON *result;

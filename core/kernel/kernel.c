@@ -1,5 +1,6 @@
 #include "core/kernel/kernel.h"
 #include "core/kernel/operator.h"
+#include "core/kernel/places.h"
 #include "core/kernel/worker.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
@@ -85,6 +86,8 @@ static void spawn(struct tn_worker *worker)
 
 static void add(struct tn_worker *worker)
 {
+    if (worker->life != 0)
+        tn_places_remove_life(worker->kernel->config->run_dir, worker->address, worker->life);
     worker->life = next_life(worker->kernel);
     free(worker->confinement);
     worker->confinement = NULL;

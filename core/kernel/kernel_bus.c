@@ -1,4 +1,5 @@
 #include "core/kernel/kernel.h"
+#include "core/kernel/places.h"
 #include "core/kernel/worker.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
@@ -70,7 +71,10 @@ void tn_kernel__tell_state(struct tn_worker *worker, const char *state)
 uint64_t tn_kernel__add_peer(struct tn_kernel *kernel, uint16_t address, uint32_t life, const char *name)
 {
     auto_json cJSON *body = cJSON_CreateObject();
+    struct tn_err err = TN_ERR_INIT;
 
+    if (tn_places_add_life(kernel->config->run_dir, address, life, &err) != 0)
+        tn_error("%s", err.text); /* the bus will say that it has no socket there */
     cJSON_AddNumberToObject(body, "address", address);
     cJSON_AddNumberToObject(body, "life", life);
     cJSON_AddStringToObject(body, "name", name);

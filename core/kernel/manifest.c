@@ -36,6 +36,19 @@ const struct tn_manifest_program *tn_manifest_program(const struct tn_manifest *
     return NULL;
 }
 
+/* Folders and a user are called by the name (places.h): these are others'. */
+static bool is_taken(const char *name)
+{
+    static const char *const names[] = {"bus",       "data",     "programs", "settings", "control-groups",
+                                        "scheduler", "compiler", "output",   "link",     "gateway",
+                                        "lock",      "life",     "status",   "tenond"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
 static bool good_name(const char *name)
 {
     size_t length = strlen(name);
@@ -154,6 +167,8 @@ struct tn_manifest *tn_manifest_parse(const char *text, size_t length, const cha
         failed = -1;
     else if (!good_name(name))
         failed = wrong(err, file, "name", "1 to 32 lower-case letters, digits and \"-\"");
+    else if (is_taken(name))
+        failed = wrong(err, file, "name", "one that is not a service's or a folder's of Tenon");
     else if (program[0] == '\0')
         failed = wrong(err, file, "program", "a path relative to the manifest's folder");
     else if (take_kinds(json, file, err) != 0 || take_environment(manifest, json, file, err) != 0 ||

@@ -10,12 +10,14 @@ enum { SLOWER = 1 };
 enum { READY_MS = 10000 * SLOWER, HEARTBEAT_MS = 15000 * SLOWER };
 
 static const struct tn_role_row rows[] = {
-    {TN_ROLE_BUS, "bus", "core/kernel/tenon-bus", true, READY_MS, HEARTBEAT_MS, 2000 * SLOWER, 2},
-    {TN_ROLE_SCHEDULER, "scheduler", "core/scheduler/tenon-scheduler", true, READY_MS, HEARTBEAT_MS, 5000 * SLOWER, 1},
-    {TN_ROLE_COMPILER, "compiler", "core/compiler/tenon-compiler", true, READY_MS, HEARTBEAT_MS, 5000 * SLOWER, 1},
-    {TN_ROLE_OUTPUT, "output", "core/output/tenon-output", true, READY_MS, HEARTBEAT_MS, 5000 * SLOWER, 1},
+    {TN_ROLE_BUS, "bus", "core/kernel/tenon-bus", true, READY_MS, HEARTBEAT_MS, 2000 * SLOWER, "bus", 2},
+    {TN_ROLE_SCHEDULER, "scheduler", "core/scheduler/tenon-scheduler", true, READY_MS, HEARTBEAT_MS, 5000 * SLOWER,
+     "scheduler", 1},
+    {TN_ROLE_COMPILER, "compiler", "core/compiler/tenon-compiler", true, READY_MS, HEARTBEAT_MS, 5000 * SLOWER, NULL,
+     1},
+    {TN_ROLE_OUTPUT, "output", "core/output/tenon-output", true, READY_MS, HEARTBEAT_MS, 5000 * SLOWER, "output", 1},
     /* Executors release what they hold (in a private run) while the others still answer. */
-    {TN_ROLE_EXECUTOR, "executor", NULL, false, READY_MS, HEARTBEAT_MS, 20000 * SLOWER, 0},
+    {TN_ROLE_EXECUTOR, "executor", NULL, false, READY_MS, HEARTBEAT_MS, 20000 * SLOWER, NULL, 0},
 };
 
 const struct tn_role_row *tn_roles(size_t *count)

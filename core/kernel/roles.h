@@ -18,6 +18,7 @@ struct tn_role_row {
     unsigned ready_ms;     /* deadlines */
     unsigned heartbeat_ms; /* since its last word */
     unsigned stop_ms;      /* from SIGTERM to SIGKILL */
+    const char *folder;    /* own folders (places.h) and user are called so; NULL: none, or the executor's name */
     unsigned stop_phase;   /* those of phase 0 are stopped first, the next when all of them have ended */
 };
 

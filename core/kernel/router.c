@@ -1,4 +1,6 @@
 #include "core/kernel/router.h"
+#include "core/kernel/queue.h"
+#include "core/kernel/traffic.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/lib/json.h"
@@ -13,13 +15,22 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RECEIVE_CAP = 128, SLOT_MAX = 512, CHECK_MS = 250, CHECKS = 120, LOSSES_MAX = 2, RESTLESS_MAX = 2 };
-
-struct frame {
-    STAILQ_ENTRY(frame) next;
-    void *message; /* the transport's memory, owned until sent */
-    size_t size;
+enum {
+    RECEIVE_CAP = 128,           /* of a peer's messages at a turn */
+    RECEIVE_BYTES = 1024 * 1024, /* of these, until the turn is over */
+    SLOT_MAX = 512,
+    LANE_BUS = SLOT_MAX, /* in queues: what the bus itself says; below, the peers */
+    LANE_KERNEL,         /* what tenond says */
+    LANES,
+    CHECK_MS = 250,
+    CHECKS = 120,
+    LOSSES_MAX = 2,
+    RESTLESS_MAX = 2,
+    ALIVE_MS = 4000, /* more than a heartbeat: who was heard in it has a connection that works */
+    SAY_ALL = 16,    /* so many refusals of a life are logged, then one a second */
+    SOON_MS = 100,   /* between a refusal and what tenond hears of it */
 };
+_Static_assert((int)LANES == (int)TN_QUEUE_SOURCES, "a lane for everybody");
 
 /* One peer, in one life. */
 struct slot {
@@ -29,19 +40,22 @@ struct slot {
     struct tn_endpoint *endpoint; /* owned; NULL when only its state is known */
     struct event *readable;       /* owned */
     struct event *writable;       /* owned */
-    char *folder;                 /* owned; of its socket */
     char *state;                  /* owned; body of its last PEER_STATE */
     bool heard;                   /* it has said something */
     bool down;                    /* what is sent to it is dropped */
     unsigned long told;           /* `changes` when it was last told everything */
-    STAILQ_HEAD(, frame) queue;
-    size_t queued_bytes;
-    size_t queued;
-    bool full;
-    unsigned long losses;  /* of the endpoint at the last check */
-    unsigned restless;     /* checks in a row that found more of them */
-    unsigned long dropped; /* messages of it that were not let through */
-    unsigned long unsaid;  /* of these, since the last log line */
+    unsigned index;               /* in `slots`: its lane in queues */
+    struct tn_queue *queue;       /* owned; what waits for it */
+    bool full;                    /* and that it takes no more was said */
+    char *cut;                    /* owned; why it was cut off in this life; NULL: it was not */
+    uint64_t heard_ms;            /* when it last said something; 0: not yet */
+    unsigned long losses;         /* of the endpoint at the last check */
+    unsigned restless;            /* checks in a row that found more of them */
+    struct tn_traffic traffic;
+    uint64_t told_messages; /* of `traffic`, when tenond was last told */
+    uint64_t told_faults;
+    unsigned refusals; /* in this life */
+    uint64_t unsaid;   /* of these, since the last log line */
     time_t said;
 };
 
@@ -49,6 +63,8 @@ struct tn_router {
     struct tn_router_config config;
     struct tn_endpoint *events; /* owned */
     struct event *check;        /* owned; looks for sockets that do not find back */
+    struct event *soon;         /* owned; tenond is to hear of what was refused */
+    struct tn_queue *kernel;    /* owned; what waits for tenond */
     unsigned checks;            /* left until it rests */
     uint32_t counter;
     unsigned long changes; /* of any peer's state */
@@ -56,6 +72,14 @@ struct tn_router {
     struct slot *slots[SLOT_MAX]; /* in the order of arrival */
     struct slot *by_address[TN_ROLE_COUNT][256];
 };
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
 
 static struct slot *find(struct tn_router *router, uint16_t address)
 {
@@ -66,87 +90,64 @@ static struct slot *find(struct tn_router *router, uint16_t address)
 
 /* ---- to a peer ---- */
 
-static void queue_clear(struct slot *slot)
-{
-    struct frame *frame;
-
-    while ((frame = STAILQ_FIRST(&slot->queue)) != NULL) {
-        STAILQ_REMOVE_HEAD(&slot->queue, next);
-        slot->router->config.transport->release(frame->message);
-        free(frame);
-    }
-    slot->queued_bytes = 0;
-    slot->queued = 0;
-}
-
 static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
     struct slot *slot = arg;
     const struct tn_transport *transport = slot->router->config.transport;
     struct tn_err err = TN_ERR_INIT;
-    struct frame *frame;
+    void *message;
 
-    while ((frame = STAILQ_FIRST(&slot->queue)) != NULL) {
-        int sent = transport->send(slot->endpoint, frame->message, &err);
+    while ((message = tn_queue_next(slot->queue, NULL)) != NULL) {
+        int sent = transport->send(slot->endpoint, message, &err);
 
         if (sent == 0)
             return;
+        tn_queue_pop(slot->queue);
         if (sent < 0)
-            transport->release(frame->message);
-        STAILQ_REMOVE_HEAD(&slot->queue, next);
-        slot->queued_bytes -= frame->size;
-        slot->queued--;
-        free(frame);
+            transport->release(message);
     }
     slot->full = false;
     event_del(slot->writable);
 }
 
-static void enqueue(struct slot *slot, void *message, size_t size)
+/* False: dropped, since the lane has its share. */
+static bool enqueue(struct slot *slot, unsigned lane, void *message, size_t size)
 {
-    struct frame *frame;
     char name[32];
 
-    if (slot->queued > 0 &&
-        (slot->queued_bytes + size > TN_ROUTER_QUEUE_BYTES || slot->queued >= TN_ROUTER_QUEUE_MESSAGES)) {
+    if (!tn_queue_put(slot->queue, lane, message, size)) {
         if (!slot->full)
             tn_warn("%s does not take its messages (%zu wait, %zu bytes): what comes more is dropped",
-                    tn_address_name(slot->address, name, sizeof(name)), slot->queued, slot->queued_bytes);
+                    tn_address_name(slot->address, name, sizeof(name)), tn_queue_count(slot->queue),
+                    tn_queue_bytes(slot->queue));
         slot->full = true;
         slot->router->config.transport->release(message);
-        return;
+        return false;
     }
-    frame = malloc(sizeof(*frame));
-    if (frame == NULL)
-        tn_fatal(3, "out of memory for a queue");
-    *frame = (struct frame){.message = message, .size = size};
-    STAILQ_INSERT_TAIL(&slot->queue, frame, next);
-    slot->queued_bytes += size;
-    if (slot->queued++ == 0)
+    if (tn_queue_count(slot->queue) == 1)
         event_add(slot->writable, NULL);
+    return true;
 }
 
-/* Takes the message over. */
-static void deliver(struct slot *slot, void *message, size_t size)
+/* Takes the message over. False: it was dropped, since the destination takes no more of that lane. */
+static bool deliver(struct slot *slot, unsigned lane, void *message, size_t size)
 {
-    const struct tn_transport *transport;
+    const struct tn_transport *transport = slot->router->config.transport;
     struct tn_err err = TN_ERR_INIT;
     int sent;
 
-    transport = slot->router->config.transport;
     if (slot->endpoint == NULL || slot->down) {
         transport->release(message);
-        return;
+        return true;
     }
-    if (slot->queued > 0) {
-        enqueue(slot, message, size);
-        return;
-    }
+    if (tn_queue_count(slot->queue) > 0)
+        return enqueue(slot, lane, message, size);
     sent = transport->send(slot->endpoint, message, &err);
     if (sent == 0)
-        enqueue(slot, message, size);
-    else if (sent < 0)
+        return enqueue(slot, lane, message, size);
+    if (sent < 0)
         transport->release(message);
+    return true;
 }
 
 static void *new_message(struct tn_router *router, const struct tn_header *header, const void *body)
@@ -170,11 +171,42 @@ static struct tn_header own_header(struct tn_router *router, enum tn_msg_kind ki
                               .length = (uint32_t)length};
 }
 
+/* ---- to tenond ---- */
+
+/* What the link does not take at once waits here, in turns too: no peer's requests stand before another's heartbeat. */
+void tn_router_kernel_ready(struct tn_router *router)
+{
+    void *message;
+    size_t size;
+
+    while ((message = tn_queue_next(router->kernel, &size)) != NULL &&
+           router->config.to_kernel(router->config.arg, message, size)) {
+        tn_queue_pop(router->kernel);
+        router->config.transport->release(message);
+    }
+}
+
+/* Takes the message over. False: it was dropped, since tenond takes no more of that lane. */
+static bool to_kernel(struct tn_router *router, unsigned lane, void *message, size_t size)
+{
+    bool room = tn_queue_put(router->kernel, lane, message, size);
+
+    if (!room)
+        router->config.transport->release(message);
+    tn_router_kernel_ready(router);
+    return room;
+}
+
+static void own_to_kernel(struct tn_router *router, const struct tn_header *header, const void *body)
+{
+    (void)to_kernel(router, LANE_BUS, new_message(router, header, body), TN_HEADER_SIZE + header->length);
+}
+
 void tn_router_tell_kernel(struct tn_router *router, enum tn_msg_kind kind, const char *body)
 {
     struct tn_header header = own_header(router, kind, TN_ADDRESS(TN_ROLE_KERNEL, 0), strlen(body));
 
-    router->config.to_kernel(router->config.arg, &header, body);
+    own_to_kernel(router, &header, body);
 }
 
 /* ---- to everybody ---- */
@@ -201,7 +233,7 @@ static void tell(struct slot *to, const struct slot *about, uint32_t flags)
     struct tn_header header = own_header(to->router, TN_MSG_PEER_STATE, to->address, strlen(about->state));
 
     header.flags = flags;
-    deliver(to, new_message(to->router, &header, about->state), TN_HEADER_SIZE + header.length);
+    (void)deliver(to, LANE_BUS, new_message(to->router, &header, about->state), TN_HEADER_SIZE + header.length);
 }
 
 static void tell_all_to(struct slot *to, uint32_t flags)
@@ -230,7 +262,8 @@ static void note_state(struct slot *slot, const char *state, bool up)
         tell_all_to(slot, 0);
 }
 
-static char *state_text(uint16_t address, uint32_t life, const char *name, const char *state)
+/* `reason` may be NULL. */
+static char *state_text(uint16_t address, uint32_t life, const char *name, const char *state, const char *reason)
 {
     auto_json cJSON *body = cJSON_CreateObject();
 
@@ -238,42 +271,106 @@ static char *state_text(uint16_t address, uint32_t life, const char *name, const
     cJSON_AddNumberToObject(body, "life", life);
     cJSON_AddStringToObject(body, "name", name);
     cJSON_AddStringToObject(body, "state", state);
+    if (reason != NULL)
+        cJSON_AddStringToObject(body, "reason", reason);
     return tn_json_print(body);
 }
 
 /* ---- from a peer ---- */
 
-static void refuse(struct slot *slot, const char *why)
+static void slot_close_socket(struct slot *slot);
+
+/* {"address", "life", "reason"}; said again with each heartbeat until tenond gives it another life. */
+static void tell_cut(struct slot *slot)
 {
+    auto_json cJSON *body = cJSON_CreateObject();
+    auto_free char *text = NULL;
+
+    cJSON_AddNumberToObject(body, "address", slot->address);
+    cJSON_AddNumberToObject(body, "life", slot->life);
+    cJSON_AddStringToObject(body, "reason", slot->cut);
+    text = tn_json_print(body);
+    tn_router_tell_kernel(slot->router, TN_MSG_PEER_CUT, text);
+}
+
+/* For this life. A process of tenond's is ended by it, and everybody hears of that; of a client nobody else would. */
+static void cut_off(struct slot *slot, char *why)
+{
+    char name[32];
+
+    tn_address_name(slot->address, name, sizeof(name));
+    tn_error("%s is cut off: %s", name, why);
+    slot->cut = why;
+    slot->down = true;
+    slot_close_socket(slot);
+    tell_cut(slot);
+    if (TN_ADDRESS_ROLE(slot->address) == TN_ROLE_CLIENT) {
+        auto_free char *state = state_text(slot->address, slot->life, name, "down", slot->cut);
+
+        note_state(slot, state, false);
+    }
+}
+
+static void tell_soon(struct tn_router *router)
+{
+    const struct timeval soon = {0, SOON_MS * 1000};
+
+    if (!event_pending(router->soon, EV_TIMEOUT, NULL))
+        event_add(router->soon, &soon);
+}
+
+static void refuse(struct slot *slot, enum tn_refusal class, const char *why)
+{
+    bool too_many = tn_traffic_refused(&slot->traffic, class, now_ms());
     time_t now = time(NULL);
     char name[32];
 
-    slot->dropped++;
     slot->unsaid++;
-    if (slot->said == now)
-        return;
-    tn_warn("dropped a message of %s (%lu of it so far, %lu since last said): %s",
-            tn_address_name(slot->address, name, sizeof(name)), slot->dropped, slot->unsaid, why);
-    slot->said = now;
-    slot->unsaid = 0;
+    if (slot->refusals++ < SAY_ALL || slot->said != now) {
+        tn_warn("dropped a message of %s (%llu of it so far, %llu since last said): %s",
+                tn_address_name(slot->address, name, sizeof(name)),
+                (unsigned long long)tn_traffic_refused_total(&slot->traffic), (unsigned long long)slot->unsaid, why);
+        slot->said = now;
+        slot->unsaid = 0;
+    }
+    tell_soon(slot->router);
+    if (too_many)
+        cut_off(slot, tn_fs_path("more than %d forbidden messages within %d s, the last: %s", TN_TRAFFIC_REFUSED_MAX,
+                                 TN_TRAFFIC_WINDOW_MS / 1000, why));
+}
+
+static void note_drop(struct slot *slot, uint16_t destination)
+{
+    char name[32];
+
+    tell_soon(slot->router);
+    if (tn_traffic_dropped(&slot->traffic, now_ms()))
+        cut_off(slot, tn_fs_path("more than %d messages within %d s that %s does not take", TN_TRAFFIC_DROPPED_MAX,
+                                 TN_TRAFFIC_WINDOW_MS / 1000, tn_address_name(destination, name, sizeof(name))));
 }
 
 static bool check(struct slot *slot, const void *message, size_t size, struct tn_header *header)
 {
     struct tn_err err = TN_ERR_INIT;
+    enum tn_refusal class = TN_REFUSAL_MALFORMED;
     char name[32];
 
-    if (tn_header_decode(message, size, header, &err) != 0)
-        ;
-    else if (header->source != slot->address)
+    if (tn_header_decode(message, size, header, &err) != 0) {
+        class = err.code == TN_ERR_LIMIT ? TN_REFUSAL_SIZE : TN_REFUSAL_MALFORMED;
+    } else if (header->source != slot->address) {
+        class = TN_REFUSAL_SOURCE;
         tn_err_set(&err, TN_ERR_PROTOCOL, "%s says that it comes from %s", tn_msg_name(header->kind),
                    tn_address_name(header->source, name, sizeof(name)));
-    else if (TN_SEQUENCE_LIFE(header->sequence) != slot->life)
+    } else if (TN_SEQUENCE_LIFE(header->sequence) != slot->life) {
+        class = TN_REFUSAL_LIFE;
         tn_err_set(&err, TN_ERR_PROTOCOL, "%s is of life %u, this socket's is %u", tn_msg_name(header->kind),
                    TN_SEQUENCE_LIFE(header->sequence), slot->life);
-    else if (tn_header_permit(header, TN_CHANNEL_BUS, &err) == 0)
+    } else if (tn_header_permit(header, TN_CHANNEL_BUS, &err) == 0) {
         return true;
-    refuse(slot, err.text);
+    } else {
+        class = TN_REFUSAL_KIND;
+    }
+    refuse(slot, class, err.text);
     return false;
 }
 
@@ -284,11 +381,12 @@ static void hear(struct slot *slot, const struct tn_header *header)
     if (!slot->heard && TN_ADDRESS_ROLE(slot->address) == TN_ROLE_CLIENT) {
         char name[32];
         auto_free char *state =
-            state_text(slot->address, slot->life, tn_address_name(slot->address, name, sizeof(name)), "up");
+            state_text(slot->address, slot->life, tn_address_name(slot->address, name, sizeof(name)), "up", NULL);
 
         note_state(slot, state, true);
     }
     slot->heard = true;
+    slot->heard_ms = now_ms();
     if (header->kind == TN_MSG_HEARTBEAT && slot->told != slot->router->changes)
         tell_all_to(slot, TN_MSG_FLAG_RESENT);
 }
@@ -305,18 +403,21 @@ static void route(struct slot *from, void *message, size_t size)
         return;
     }
     hear(from, &header);
+    tn_traffic_passed(&from->traffic, size);
     if (TN_ADDRESS_ROLE(header.destination) == TN_ROLE_EVENTS) {
         publish(router, message);
         return;
     }
     to = find(router, header.destination);
     if (to != NULL) {
-        deliver(to, message, size);
-        return;
+        if (!deliver(to, from->index, message, size))
+            note_drop(from, header.destination);
+    } else if (TN_ADDRESS_ROLE(header.destination) == TN_ROLE_KERNEL) {
+        if (!to_kernel(router, from->index, message, size))
+            note_drop(from, header.destination);
+    } else {
+        router->config.transport->release(message);
     }
-    if (TN_ADDRESS_ROLE(header.destination) == TN_ROLE_KERNEL)
-        router->config.to_kernel(router->config.arg, &header, (uint8_t *)message + TN_HEADER_SIZE);
-    router->config.transport->release(message);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -324,17 +425,18 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     struct slot *slot = arg;
     struct tn_err err = TN_ERR_INIT;
 
-    /* The descriptor stays readable while more is there, so the cap loses nothing and the others get their turn. */
-    for (int i = 0; i < RECEIVE_CAP; i++) {
+    /* The descriptor stays readable while more is there, so the caps lose nothing and the others get their turn. */
+    for (size_t i = 0, bytes = 0; i < RECEIVE_CAP && bytes < RECEIVE_BYTES && slot->endpoint != NULL; i++) {
         void *message;
         size_t size;
         int got = slot->router->config.transport->receive(slot->endpoint, &message, &size, &err);
 
         if (got < 0)
-            refuse(slot, err.text);
+            tn_warn("%s", err.text);
         if (got <= 0)
             return;
-        route(slot, message, size);
+        bytes += size;
+        route(slot, message, size); /* may close the endpoint */
     }
 }
 
@@ -348,17 +450,22 @@ static void slot_close_socket(struct slot *slot)
     event_free(slot->writable);
     slot->readable = NULL;
     slot->writable = NULL;
-    queue_clear(slot);
+    tn_queue_clear(slot->queue);
     slot->router->config.transport->close(slot->endpoint);
     slot->endpoint = NULL;
-    if (slot->folder != NULL) {
-        auto_free char *path = tn_fs_path("%s/s", slot->folder);
+}
 
-        if ((unlink(path) != 0 && errno != ENOENT) || (rmdir(slot->folder) != 0 && errno != ENOENT))
-            tn_warn("cannot remove %s: %s", slot->folder, strerror(errno));
-    }
-    free(slot->folder);
-    slot->folder = NULL;
+/* The largest message that a role may send to the bus: more is not even received. */
+static size_t largest_of(enum tn_role role)
+{
+    size_t count;
+    const struct tn_msg_info *list = tn_msg_list(&count);
+    size_t largest = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (list[i].channel != TN_CHANNEL_DATA && (list[i].senders & 1u << role) != 0 && list[i].max_body > largest)
+            largest = list[i].max_body;
+    return TN_HEADER_SIZE + largest;
 }
 
 static int slot_open_socket(struct slot *slot, struct tn_err *err)
@@ -367,13 +474,11 @@ static int slot_open_socket(struct slot *slot, struct tn_err *err)
     const struct tn_transport *transport = router->config.transport;
     auto_free char *url = NULL;
 
-    slot->folder = tn_fs_path("%s/%04x.%08x", router->config.folder, (unsigned)slot->address, (unsigned)slot->life);
-    url = tn_fs_path("ipc://%s/s", slot->folder);
-    if (mkdir(slot->folder, 0700) != 0 && errno != EEXIST)
-        return tn_err_sys(err, errno, "cannot make the folder %s", slot->folder);
+    url = tn_fs_path("ipc://%s/%04x.%08x/s", router->config.folder, (unsigned)slot->address, (unsigned)slot->life);
     slot->endpoint = transport->open(url, TN_ENDPOINT_BIND, err);
     if (slot->endpoint == NULL)
         return -1;
+    transport->limit(slot->endpoint, largest_of(TN_ADDRESS_ROLE(slot->address)));
     slot->readable =
         event_new(router->config.base, transport->receive_fd(slot->endpoint), EV_READ | EV_PERSIST, on_readable, slot);
     /* "May send", too, is said by becoming readable. */
@@ -396,38 +501,52 @@ static void start_checks(struct tn_router *router)
     router->checks = CHECKS;
 }
 
+static void bind_anew(struct slot *slot)
+{
+    struct tn_err err = TN_ERR_INIT;
+    char name[32];
+
+    tn_info("%s connects again and again: its socket is bound anew",
+            tn_address_name(slot->address, name, sizeof(name)));
+    event_free(slot->readable);
+    event_free(slot->writable);
+    slot->router->config.transport->close(slot->endpoint);
+    slot->losses = 0;
+    if (slot_open_socket(slot, &err) != 0)
+        tn_fatal(3, "%s", err.text); /* tenond starts another bus */
+    if (tn_queue_count(slot->queue) > 0)
+        event_add(slot->writable, NULL);
+}
+
 /* A peer that comes again and again within a moment is refused by a socket that takes its dead connection for a living
- * one (transports/ipc/ipc.c): that socket is bound anew. What waits for the peer stays in the queue. */
+ * one (transports/ipc/ipc.c): that socket is bound anew, and what waits for the peer stays in the queue. But if the peer
+ * was heard just now, then it is somebody else who tries to get in, and must not be given the socket. */
+static void check_socket(struct slot *slot)
+{
+    unsigned long losses = slot->endpoint != NULL ? slot->router->config.transport->losses(slot->endpoint) : 0;
+    unsigned long before = slot->losses;
+    char name[32];
+
+    slot->restless = losses > before ? slot->restless + 1 : 0;
+    slot->losses = losses;
+    if (losses <= before + LOSSES_MAX && slot->restless <= RESTLESS_MAX)
+        return;
+    slot->restless = 0;
+    if (slot->heard_ms == 0 || now_ms() - slot->heard_ms > ALIVE_MS)
+        bind_anew(slot);
+    else
+        tn_warn("the socket of %s has its connection, and others to it are refused",
+                tn_address_name(slot->address, name, sizeof(name)));
+}
+
 static void on_check(evutil_socket_t fd, short what, void *arg)
 {
     struct tn_router *router = arg;
 
     if (--router->checks == 0)
         event_del(router->check);
-    for (size_t i = 0; i < router->count; i++) {
-        struct slot *slot = router->slots[i];
-        unsigned long losses = slot->endpoint != NULL ? router->config.transport->losses(slot->endpoint) : 0;
-        struct tn_err err = TN_ERR_INIT;
-        char name[32];
-
-        slot->restless = losses > slot->losses ? slot->restless + 1 : 0;
-        if (losses <= slot->losses + LOSSES_MAX && slot->restless <= RESTLESS_MAX) {
-            slot->losses = losses;
-            continue;
-        }
-        tn_info("%s connects again and again: its socket is bound anew",
-                tn_address_name(slot->address, name, sizeof(name)));
-        event_free(slot->readable);
-        event_free(slot->writable);
-        router->config.transport->close(slot->endpoint);
-        free(slot->folder);
-        slot->losses = 0;
-        slot->restless = 0;
-        if (slot_open_socket(slot, &err) != 0)
-            tn_fatal(3, "%s", err.text); /* tenond starts another bus */
-        if (slot->queued > 0)
-            event_add(slot->writable, NULL);
-    }
+    for (size_t i = 0; i < router->count; i++)
+        check_socket(router->slots[i]);
 }
 
 static struct slot *slot_get(struct tn_router *router, uint16_t address)
@@ -442,7 +561,10 @@ static struct slot *slot_get(struct tn_router *router, uint16_t address)
         tn_fatal(3, "out of memory for a peer");
     slot->router = router;
     slot->address = address;
-    STAILQ_INIT(&slot->queue);
+    slot->queue = tn_queue_new(router->config.transport->release);
+    if (slot->queue == NULL)
+        tn_fatal(3, "out of memory for a peer");
+    slot->index = (unsigned)router->count;
     router->slots[router->count++] = slot;
     router->by_address[role][TN_ADDRESS_INDEX(address)] = slot;
     return slot;
@@ -453,7 +575,7 @@ static int add_peer(struct tn_router *router, const cJSON *body, struct tn_err *
     uint16_t address = (uint16_t)tn_json_u64(body, "address", 0);
     uint32_t life = (uint32_t)tn_json_u64(body, "life", 0);
     const char *name = tn_json_string(body, "name", "?");
-    auto_free char *state = state_text(address, life, name, "added");
+    auto_free char *state = state_text(address, life, name, "added", NULL);
     struct slot *slot = slot_get(router, address);
 
     if (slot == NULL)
@@ -461,6 +583,8 @@ static int add_peer(struct tn_router *router, const cJSON *body, struct tn_err *
                           SLOT_MAX);
     if (slot->endpoint != NULL && slot->life == life)
         return 0;
+    if (slot->cut != NULL && slot->life == life)
+        return tn_err_set(err, TN_ERR_CONFLICT, "%s was cut off in life %u: %s", name, life, slot->cut);
     if (life < slot->life)
         return tn_err_set(err, TN_ERR_CONFLICT, "life %u of %s is over, it is in life %u", life, name, slot->life);
     slot_close_socket(slot);
@@ -469,6 +593,11 @@ static int add_peer(struct tn_router *router, const cJSON *body, struct tn_err *
     slot->down = false;
     slot->full = false;
     slot->losses = 0;
+    slot->heard_ms = 0;
+    slot->refusals = 0;
+    free(slot->cut);
+    slot->cut = NULL;
+    tn_traffic_new_life(&slot->traffic);
     start_checks(router);
     if (slot_open_socket(slot, err) != 0) {
         slot->down = true;
@@ -491,7 +620,7 @@ static void set_state(struct tn_router *router, const cJSON *body)
         return;
     if (strcmp(state, "down") == 0 || strcmp(state, "failed") == 0) {
         slot->down = true;
-        queue_clear(slot);
+        tn_queue_clear(slot->queue);
         if (slot->writable != NULL)
             event_del(slot->writable);
     }
@@ -515,7 +644,7 @@ static void to_router(struct tn_router *router, const struct tn_header *header, 
     answer = own_header(router, TN_MSG_ACK, header->source, 0);
     answer.in_reply_to = header->sequence;
     if (json != NULL && add_peer(router, json, &err) == 0) {
-        router->config.to_kernel(router->config.arg, &answer, NULL);
+        own_to_kernel(router, &answer, NULL);
     } else {
         auto_json cJSON *why = cJSON_CreateObject();
         auto_free char *text = NULL;
@@ -525,7 +654,7 @@ static void to_router(struct tn_router *router, const struct tn_header *header, 
         text = tn_json_print(why);
         answer.kind = TN_MSG_REFUSED;
         answer.length = (uint32_t)strlen(text);
-        router->config.to_kernel(router->config.arg, &answer, text);
+        own_to_kernel(router, &answer, text);
     }
 }
 
@@ -544,7 +673,53 @@ void tn_router_from_kernel(struct tn_router *router, const struct tn_header *hea
     }
     slot = find(router, header->destination);
     if (slot != NULL)
-        deliver(slot, new_message(router, header, body), TN_HEADER_SIZE + header->length);
+        (void)deliver(slot, LANE_KERNEL, new_message(router, header, body), TN_HEADER_SIZE + header->length);
+}
+
+/* ---- what tenond hears of the traffic ---- */
+
+/* BUS_STATUS of those who said something, or (`faults`) something that was not let through, since the last one. */
+static void tell_traffic(struct tn_router *router, bool faults)
+{
+    auto_json cJSON *body = cJSON_CreateObject();
+    cJSON *list = cJSON_AddArrayToObject(body, "peers");
+    auto_free char *text = NULL;
+
+    for (size_t i = 0; i < router->count; i++) {
+        struct slot *slot = router->slots[i];
+        uint64_t now_faults = tn_traffic_refused_total(&slot->traffic) + slot->traffic.dropped;
+        cJSON *item;
+
+        if (now_faults == slot->told_faults && (faults || slot->traffic.messages == slot->told_messages))
+            continue;
+        slot->told_faults = now_faults;
+        slot->told_messages = slot->traffic.messages;
+        item = cJSON_CreateObject();
+        cJSON_AddNumberToObject(item, "address", slot->address);
+        tn_traffic_add(&slot->traffic, item);
+        cJSON_AddItemToArray(list, item);
+    }
+    if (cJSON_GetArraySize(list) == 0)
+        return;
+    text = tn_json_print(body);
+    tn_router_tell_kernel(router, TN_MSG_BUS_STATUS, text);
+}
+
+static void on_soon(evutil_socket_t fd, short what, void *arg)
+{
+    tell_traffic(arg, true);
+}
+
+void tn_router_beat(struct tn_router *router)
+{
+    tn_router_tell_kernel(router, TN_MSG_HEARTBEAT, "");
+    tell_traffic(router, false);
+    for (size_t i = 0; i < router->count; i++) {
+        if (router->slots[i]->cut != NULL)
+            tell_cut(router->slots[i]); /* the first word of it may have been lost */
+        if (router->checks == 0)
+            check_socket(router->slots[i]);
+    }
 }
 
 struct tn_router *tn_router_open(const struct tn_router_config *config, struct tn_err *err)
@@ -562,7 +737,9 @@ struct tn_router *tn_router_open(const struct tn_router_config *config, struct t
         return NULL;
     }
     router->check = event_new(config->base, -1, EV_PERSIST, on_check, router);
-    if (router->check == NULL)
+    router->soon = evtimer_new(config->base, on_soon, router);
+    router->kernel = tn_queue_new(config->transport->release);
+    if (router->check == NULL || router->soon == NULL || router->kernel == NULL)
         tn_fatal(3, "out of memory for a timer");
     return router;
 }
@@ -573,10 +750,14 @@ void tn_router_close(struct tn_router *router)
         return;
     for (size_t i = 0; i < router->count; i++) {
         slot_close_socket(router->slots[i]);
+        tn_queue_free(router->slots[i]->queue);
         free(router->slots[i]->state);
+        free(router->slots[i]->cut);
         free(router->slots[i]);
     }
     event_free(router->check);
+    event_free(router->soon);
+    tn_queue_free(router->kernel);
     router->config.transport->close(router->events);
     free(router);
 }

@@ -1,4 +1,5 @@
 #include "core/kernel/worker.h"
+#include "core/kernel/places.h"
 #include "core/kernel/spawn.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
@@ -35,7 +36,7 @@ static void add_number(struct variables *to, const char *name, unsigned value)
 }
 
 static void make_environment(const struct tn_worker *worker, const struct tn_kernel_config *config,
-                             struct variables *out)
+                             const struct tn_places *places, struct variables *out)
 {
     const char *run = config->run_dir;
 
@@ -49,9 +50,9 @@ static void make_environment(const struct tn_worker *worker, const struct tn_ker
         tn_fs_path("TENON_BUS=ipc://%s/bus/%04x.%08x/s", run, (unsigned)worker->address, (unsigned)worker->life);
     out->list[out->count++] = tn_fs_path("TENON_EVENTS=ipc://%s/bus/events", run);
     out->list[out->count++] = tn_fs_path("TENON_DATA=%s/data", run);
-    add(out, "TENON_RUN", run);
-    add(out, "TENON_STATE", config->state_dir);
-    add(out, "TENON_STORE", config->store_dir);
+    add(out, "TENON_RUN", places->run);
+    add(out, "TENON_STATE", places->state);
+    add(out, "TENON_STORE", places->store);
     add(out, "TENON_INSTALLATION", config->installation);
     add(out, "TENON_PRIVATE", config->is_private ? "1" : "0");
     add(out, "TENON_SETTINGS", config->settings_dir);
@@ -71,10 +72,14 @@ pid_t tn_worker_spawn(const struct tn_worker *worker, const struct tn_kernel_con
                              .pass_fd = pass_fd,
                              .death_signal = SIGTERM,
                              .no_new_privs = true};
-    pid_t pid;
+    struct tn_places places;
+    pid_t pid = -1;
 
-    make_environment(worker, config, &variables);
-    pid = tn_spawn(&spawn, err);
+    tn_places_of(worker, config, &places);
+    make_environment(worker, config, &places, &variables);
+    if (tn_places_make(&places, err) == 0)
+        pid = tn_spawn(&spawn, err);
+    tn_places_free(&places);
     for (size_t i = 0; i < variables.count; i++)
         free(variables.list[i]);
     return pid;

@@ -226,13 +226,13 @@ bool tn_retention_run(const struct tn_retention *retention, const char *state, u
         const char *folder;
         const char *kind;
         uint64_t keep;
-    } kinds[] = {{"logs", "logs", retention->keep.logs},
-                 {"artifacts", "artifacts", retention->keep.artifacts},
-                 {"test-results", "test results", retention->keep.test_results},
-                 {"workspaces", "workspaces", retention->keep.workspaces},
-                 {"sources", "source tree", retention->keep.workspaces},
-                 {"output/partial", "leftover", 0}, /* it is over: nobody finishes them, */
-                 {"jobs", "leftover", 0}};          /* nor removes these */
+    } kinds[] = {{"output/logs", "logs", retention->keep.logs},
+                 {"output/artifacts", "artifacts", retention->keep.artifacts},
+                 {"output/test-results", "test results", retention->keep.test_results},
+                 {"output/workspaces", "workspaces", retention->keep.workspaces},
+                 {"output/sources", "source tree", retention->keep.workspaces},
+                 {"output/output/partial", "leftover", 0}, /* it is over: nobody finishes them, */
+                 {"machine/jobs", "leftover", 0}};          /* nor removes these */
     bool all = true;
 
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {

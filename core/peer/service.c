@@ -188,5 +188,5 @@ void tn_service_close(struct tn_service *service)
 
 char *tn_service_data_url(const char *data_dir, uint16_t address, uint32_t life)
 {
-    return tn_fs_path("ipc://%s/%04x.%08x", data_dir, (unsigned)address, (unsigned)life);
+    return tn_fs_path("ipc://%s/%04x.%08x/s", data_dir, (unsigned)address, (unsigned)life);
 }

@@ -134,7 +134,8 @@ class Installation:
         command += ["--settings", self.settings] if self.settings else []
         begin = time.monotonic()
         with open(self.log, "a", encoding="utf-8") as log:
-            self.process = subprocess.Popen(command, pass_fds=(ready_in, life_out), stderr=log)
+            self.process = subprocess.Popen(command, pass_fds=(ready_in, life_out), stderr=log,
+                                            env=dict(os.environ, XDG_STATE_HOME=self.state)) # which every stand-in gets
         os.close(ready_in)
         os.close(life_out)
         with os.fdopen(ready_out) as file:
@@ -146,7 +147,8 @@ class Installation:
         environment = dict(os.environ, TENON_ADDRESS=str(self.ready["address"]),
                            TENON_LIFE=str(life or self.ready["life"]), TENON_BUS=self.ready["bus"],
                            TENON_EVENTS=self.ready["events"], TENON_DATA=self.ready["data"], TENON_RUN=self.run,
-                           TENON_STATE=self.state, TENON_STORE=self.state, TENON_INSTALLATION="test")
+                           TENON_STATE=self.state, TENON_STORE=self.state, TENON_INSTALLATION="test",
+                           XDG_STATE_HOME=self.state)
         if raw:
             environment["KERNEL_WORKER_RAW"] = "1"
         with open(self.log, "a", encoding="utf-8") as log:

@@ -193,7 +193,8 @@ static void rig_open(struct rig *rig, const char *program)
     if (mkdtemp(rig->folder) == NULL || chdir(rig->folder) != 0)
         tn_fatal(1, "no folder: %s", strerror(errno));
     rig->data = tn_fs_path("%s/data", rig->folder);
-    if (mkdir("data", 0700) != 0 || mkdir("state", 0700) != 0 || mkdir("store", 0700) != 0 || mkdir("run", 0700) != 0)
+    if (mkdir("data", 0700) != 0 || mkdir("data/0701.00000007", 0700) != 0 || mkdir("data/0601.00000008", 0700) != 0 ||
+        mkdir("state", 0700) != 0 || mkdir("store", 0700) != 0 || mkdir("run", 0700) != 0)
         tn_fatal(1, "no folders: %s", strerror(errno));
     setenv("TENON_ADDRESS", address, 1);
     setenv("TENON_EVENTS", "ipc://unused", 1);

@@ -120,7 +120,7 @@ def check_gone(state, what):
     """No process, no job folder, no control group, no mount."""
     procs.wait_for(lambda: not left(), 5 * tenon.SLOW)
     check_equal(left(), [], f"{what}: processes left")
-    check_equal(glob.glob(f"{state}/tenon/runs/*/jobs/*"), [], f"{what}: job folders left")
+    check_equal(glob.glob(f"{state}/tenon/runs/*/machine/jobs/*"), [], f"{what}: job folders left")
     check_equal(glob.glob(f"{state}/tenon/store/control-groups/*"), [], f"{what}: notes of control groups left")
     names = {os.path.basename(run) for run in glob.glob(f"{state}/tenon/runs/*")}
     groups = [base for base, _, _ in os.walk("/sys/fs/cgroup")

@@ -232,7 +232,7 @@ def check_tests(result):
                 "There were no tests found\n", "tests-run")
     check_in('Error: required flag(s) "command" not set\n', result.log("tests-run", "no command"), "tests-run")
     log = next(step["log"] for step in result.job("test-results-timings")["tasks"][0]["steps"] if step.get("log"))
-    store = glob.glob(log[:log.index("/runs/")] + "/store/timings/*/test-results-timings.tar")
+    store = glob.glob(log[:log.index("/runs/")] + "/store/output/timings/*/test-results-timings.tar")
     with tarfile.open(store[0]) as tar:
         times = json.load(tar.extractfile("circle-test-results/results.json"))["tests"]
     check_equal(sorted((time["file"] or "", time["classname"], time["name"], time["run_time"]) for time in times),

@@ -22,7 +22,7 @@ MEET = tempfile.mkdtemp(prefix="tenon-store.", dir="/dev/shm")
 atexit.register(shutil.rmtree, MEET)
 ENV = {"XDG_STATE_HOME": STATE, "XDG_RUNTIME_DIR": RUNTIME}
 HOME = os.path.join(STATE, "tenon")
-STORE = os.path.join(HOME, "store")
+STORE = os.path.join(HOME, "store/output")
 FOLDER = tenon.project(HERE)
 
 
@@ -40,8 +40,8 @@ def store(*words):
 
 
 def runs():
-    """The state folders of all runs, the oldest first."""
-    return [os.path.join(HOME, "runs", name) for name in sorted(os.listdir(os.path.join(HOME, "runs")))]
+    """What tenon-output keeps of all runs, the oldest first."""
+    return [os.path.join(HOME, "runs", name, "output") for name in sorted(os.listdir(os.path.join(HOME, "runs")))]
 
 
 def entries():
@@ -206,7 +206,7 @@ def check_gc():
     """What is past its time and what killed runs left: named first, then gone."""
     old = os.path.join(HOME, "runs", "20200102T030405Z-0000")
     kept = runs()[-1]
-    os.rename(runs()[0], old)
+    os.rename(os.path.dirname(runs()[0]), old)
     partial = os.path.join(STORE, "caches", "partial", "0123456789abcdef-1.1.0.7")
     dead = os.path.join(RUNTIME, "tenon", "dead")
     unfinished = tenon.write(os.path.join(kept, "output", "partial", "1.1.0.9"), "x" * 1000)
@@ -215,8 +215,8 @@ def check_gc():
     os.utime(dead, (1, 1))
     wanted = {old, partial, dead, os.path.dirname(unfinished)}
     past = (int(time.time()) - 100)
-    os.rename(kept, os.path.join(HOME, "runs", time.strftime("%Y%m%dT%H%M%SZ-0001", time.gmtime(past))))
-    kept = os.path.join(HOME, "runs", time.strftime("%Y%m%dT%H%M%SZ-0001", time.gmtime(past)))
+    os.rename(os.path.dirname(kept), os.path.join(HOME, "runs", time.strftime("%Y%m%dT%H%M%SZ-0001", time.gmtime(past))))
+    kept = os.path.join(HOME, "runs", time.strftime("%Y%m%dT%H%M%SZ-0001", time.gmtime(past)), "output")
     wanted = {old, partial, dead, os.path.join(kept, "output", "partial")}
     code, lines, _ = store("gc", "--dry-run", "--json")
     check_equal(code, 0, "exit code of gc --dry-run")

@@ -128,7 +128,7 @@ def check_killed(folder, more, env):
         running.wait_output('"text":"now')
         for name in ("tenon-output", "tenon-executor-machine"):
             os.kill(running.find(name), signal.SIGKILL)
-        project = glob.glob(f"{env['XDG_STATE_HOME']}/tenon/runs/*/jobs/*/home/project")
+        project = glob.glob(f"{env['XDG_STATE_HOME']}/tenon/runs/*/machine/jobs/*/home/project")
         check_equal(len(project), 1, "folders of running jobs")
         tenon.write(os.path.join(project[0], "go"), "")
         result = running.wait().expect(0)
