@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { DAY = 86400 };
@@ -176,6 +177,29 @@ static void test_bounds(void)
     CHECK(stat(path, &info) == 0 && info.st_size < 32 << 20);
 }
 
+/* A failed run with as many tests of one file as there are old ones: linear, not each line through all of them. */
+static void test_one_large_file(void)
+{
+    enum { TESTS = 45000, SECONDS = 5 };
+    struct tn_err err = TN_ERR_INIT;
+    clock_t begun = clock();
+
+    CHECK_INT(unlink(path), 0);
+    for (int run = 0; run < 2; run++) {
+        struct tn_timings timings = {0};
+        struct tn_timings_run of = {.id = run == 0 ? "a" : "b", .failed = run == 1, .now = DAY, .keep_days = 30};
+        char text[40];
+
+        for (int i = 0; i < TESTS; i++) {
+            snprintf(text, sizeof(text), "f|C|%d|1", i);
+            add(&timings, text);
+        }
+        CHECK_INT(tn_timings_keep(path, &timings, &of, &err), 0);
+        tn_timings_free(&timings);
+    }
+    CHECK(clock() - begun < SECONDS * CLOCKS_PER_SEC);
+}
+
 int main(void)
 {
     struct tn_err err = TN_ERR_INIT;
@@ -189,6 +213,7 @@ int main(void)
     test_pins();
     test_damaged();
     test_bounds();
+    test_one_large_file();
     free(path);
     free(pin);
     CHECK_INT(tn_fs_remove_tree(folder, &err), 0);
