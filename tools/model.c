@@ -231,9 +231,9 @@ static void update_step(struct model *model, struct model_task *task, const cJSO
     take(&step->log, row, "log");
     if (cJSON_GetObjectItemCaseSensitive(row, "exit") != NULL) {
         step->has_exit = true;
-        step->exit = (int)tn_json_number(row, "exit", 0);
+        step->exit = tn_json_int(row, "exit", 0);
     }
-    step->signal = (int)tn_json_number(row, "signal", 0);
+    step->signal = tn_json_int(row, "signal", 0);
     step->dropped = tn_json_u64(row, "dropped", 0);
     take_time(&step->started, row, "started");
     take_time(&step->ended, row, "ended");

@@ -39,9 +39,20 @@ bool tn_json_bool(const cJSON *object, const char *key, bool fallback)
     return cJSON_IsBool(item) ? cJSON_IsTrue(item) : fallback;
 }
 
-uint64_t tn_json_u64(const cJSON *object, const char *key, uint64_t fallback)
+int tn_json_int(const cJSON *object, const char *key, int fallback)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+
+    return cJSON_IsNumber(item) ? item->valueint : fallback; /* cJSON has clipped it */
+}
+
+uint64_t tn_json_u64(const cJSON *object, const char *key, uint64_t fallback)
+{
+    return tn_json_item_u64(cJSON_GetObjectItemCaseSensitive(object, key), fallback);
+}
+
+uint64_t tn_json_item_u64(const cJSON *item, uint64_t fallback)
+{
     char *end;
     unsigned long long value;
 

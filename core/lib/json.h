@@ -24,8 +24,13 @@ cJSON *tn_json_parse(const void *text, size_t length, const char *what, struct t
 const char *tn_json_string(const cJSON *object, const char *key, const char *fallback);
 double tn_json_number(const cJSON *object, const char *key, double fallback);
 bool tn_json_bool(const cJSON *object, const char *key, bool fallback);
-/* 64-bit values travel as decimal strings (a double holds 53 bits); a number is accepted too. */
+/* Clipped to what an int holds. */
+int tn_json_int(const cJSON *object, const char *key, int fallback);
+/* 64-bit values travel as decimal strings (a double holds 53 bits); a number is accepted too, if it is not negative and
+ * a double holds it exactly. Use it for whole numbers: to cast what tn_json_number() gives is undefined for many. */
 uint64_t tn_json_u64(const cJSON *object, const char *key, uint64_t fallback);
+/* The same of an array's item. */
+uint64_t tn_json_item_u64(const cJSON *item, uint64_t fallback);
 void tn_json_add_u64(cJSON *object, const char *key, uint64_t value);
 /* A member that is an object or array, else NULL. */
 const cJSON *tn_json_get(const cJSON *object, const char *key);

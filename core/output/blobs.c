@@ -380,7 +380,7 @@ static int find_workspace(struct tn_blobs *blobs, const cJSON *wanted, cJSON *an
         return -1;
     read_layers(blobs->layout, &all);
     cJSON_ArrayForEach (item, tasks) {
-        uint64_t task = cJSON_IsString(item) ? strtoull(item->valuestring, NULL, 10) : (uint64_t)item->valuedouble;
+        uint64_t task = tn_json_item_u64(item, 0);
 
         if (failed == 0)
             failed = take_layers(blobs, &all, jobs, task, &taken, err);

@@ -222,8 +222,7 @@ static void read_tasks(struct tn_layer_jobs *jobs, const cJSON *job, int at)
     const cJSON *item;
 
     cJSON_ArrayForEach (item, tn_json_get(job, "tasks"))
-        jobs->owners[jobs->owner_count++] = (struct owner){
-            cJSON_IsString(item) ? strtoull(item->valuestring, NULL, 10) : (uint64_t)item->valuedouble, at};
+        jobs->owners[jobs->owner_count++] = (struct owner){tn_json_item_u64(item, 0), at};
 }
 
 struct tn_layer_jobs *tn_layer_jobs_new(const cJSON *list, struct tn_err *err)

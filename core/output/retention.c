@@ -19,11 +19,11 @@ struct tn_keep tn_keep_read(const cJSON *settings)
 {
     const cJSON *keep = tn_json_get(settings, "keep");
 
-    return (struct tn_keep){.logs = (uint64_t)tn_json_number(keep, "logs", 30 * DAY_S),
-                            .artifacts = (uint64_t)tn_json_number(keep, "artifacts", 30 * DAY_S),
-                            .caches = (uint64_t)tn_json_number(keep, "caches", 15 * DAY_S),
-                            .workspaces = (uint64_t)tn_json_number(keep, "workspaces", 15 * DAY_S),
-                            .test_results = (uint64_t)tn_json_number(keep, "test_results", 30 * DAY_S)};
+    return (struct tn_keep){.logs = tn_json_u64(keep, "logs", 30 * DAY_S),
+                            .artifacts = tn_json_u64(keep, "artifacts", 30 * DAY_S),
+                            .caches = tn_json_u64(keep, "caches", 15 * DAY_S),
+                            .workspaces = tn_json_u64(keep, "workspaces", 15 * DAY_S),
+                            .test_results = tn_json_u64(keep, "test_results", 30 * DAY_S)};
 }
 
 static void tell(const struct tn_retention *retention, const char *kind, const char *path, uint64_t bytes)

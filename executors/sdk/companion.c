@@ -123,7 +123,7 @@ void tn_companions_load(struct tn_task *task, const cJSON *json)
             continue;
         companion = make(task, (unsigned)index, tn_json_string(entry, "name", "container"));
         snprintf(companion->is.cursor, sizeof(companion->is.cursor), "%s", tn_json_string(entry, "cursor", ""));
-        companion->is.started_ms = (uint64_t)tn_json_number(entry, "started", 0);
+        companion->is.started_ms = tn_json_u64(entry, "started", 0);
         companion->is.over = tn_json_bool(entry, "over", false);
     }
 }

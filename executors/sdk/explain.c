@@ -11,7 +11,7 @@ enum { STATUS_KILLED = 137 };
 
 bool tn_runner_out_of_memory(const struct tn_task *task, const struct tn_agent_exit *end, char *out, size_t size)
 {
-    unsigned mib = (unsigned)tn_json_number(tn_json_get(task->lease, "limits"), "memory_mb", 0);
+    unsigned mib = (unsigned)tn_json_u64(tn_json_get(task->lease, "limits"), "memory_mb", 0);
     const char *class = tn_json_string(task->definition, "resource_class", "default");
     bool itself = end->kind == TN_AGENT_SIGNALED ? end->code == SIGKILL : end->code == STATUS_KILLED;
     char limit[32];

@@ -68,7 +68,7 @@ static void load_reports(struct tn_task *task, const cJSON *list)
 
     cJSON_ArrayForEach (entry, list) {
         struct tn_report *report;
-        unsigned kind = (unsigned)tn_json_number(entry, "kind", 0);
+        unsigned kind = (unsigned)tn_json_u64(entry, "kind", 0);
         const char *body = tn_json_string(entry, "body", NULL);
 
         if (body == NULL || (kind != TN_MSG_TASK_STATE && kind != TN_MSG_STEP_STATE))
@@ -89,27 +89,27 @@ void tn_progress_load(struct tn_task *task, const cJSON *json)
     const cJSON *item;
 
     memset(progress, 0, sizeof(*progress));
-    progress->step = (unsigned)tn_json_number(json, "step", 0);
-    progress->tries = (unsigned)tn_json_number(json, "tries", 0);
-    progress->rerun = (unsigned)tn_json_number(json, "rerun", 0);
-    progress->rerun_at = (uint64_t)tn_json_number(json, "rerun_at", 0);
+    progress->step = (unsigned)tn_json_u64(json, "step", 0);
+    progress->tries = (unsigned)tn_json_u64(json, "tries", 0);
+    progress->rerun = (unsigned)tn_json_u64(json, "rerun", 0);
+    progress->rerun_at = tn_json_u64(json, "rerun_at", 0);
     task->step_open = tn_json_bool(json, "open", false);
     progress->begun = tn_json_bool(json, "begun", false);
     progress->failed = tn_json_bool(json, "failed", false);
     progress->halted = tn_json_bool(json, "halted", false);
     progress->canceled = tn_json_bool(json, "canceled", false);
     progress->timed_out = tn_json_bool(json, "timed_out", false);
-    progress->limit_at = (uint64_t)tn_json_number(json, "limit_at", 0);
+    progress->limit_at = tn_json_u64(json, "limit_at", 0);
     progress->final = tn_json_bool(json, "final", false);
     progress->ended = tn_task_state_parse(tn_json_string(json, "ended", NULL));
-    task->step_started_ms = (uint64_t)tn_json_number(json, "started", 0);
+    task->step_started_ms = tn_json_u64(json, "started", 0);
     load_text(&task->step_log, json, "log");
     load_text(&task->shell, json, "shell");
     snprintf(progress->reason, sizeof(progress->reason), "%s", tn_json_string(json, "reason", ""));
     snprintf(progress->artifacts, sizeof(progress->artifacts), "%s", tn_json_string(json, "artifacts", ""));
     cJSON_ArrayForEach (item, background)
         if (progress->backgrounds < BACKGROUND_MAX && cJSON_IsNumber(item))
-            progress->background[progress->backgrounds++] = (unsigned)item->valuedouble;
+            progress->background[progress->backgrounds++] = (unsigned)tn_json_item_u64(item, 0);
     cJSON_Delete(task->tests);
     task->tests = cJSON_IsObject(tests) ? cJSON_Duplicate(tests, true) : NULL;
     tn_companions_load(task, json);

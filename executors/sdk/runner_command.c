@@ -144,7 +144,7 @@ bool tn_command_delayed(struct tn_task *task)
 static bool rerun(struct tn_task *task, const char *reason)
 {
     const cJSON *step = tn_runner_step(task, task->progress.step);
-    unsigned most = (unsigned)tn_json_number(step, "max_auto_reruns", 0);
+    unsigned most = (unsigned)tn_json_u64(step, "max_auto_reruns", 0);
     uint64_t delay_ms = (uint64_t)(tn_json_number(step, "auto_rerun_delay", 0) * 1000);
     char text[64];
 

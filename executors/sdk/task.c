@@ -166,7 +166,7 @@ static void on_opened(void *arg, const cJSON *answer, const struct tn_err *err)
     replace(&task->timings, tn_json_string(tn_json_get(answer, "timings"), "id", NULL));
     tn_task__take_checkpoint(task, tn_json_get(answer, "checkpoint"));
     cJSON_ArrayForEach (stream, tn_json_get(answer, "streams")) {
-        tn_outlet_set_offset(task->outlet, (uint32_t)tn_json_number(stream, "stream", 0),
+        tn_outlet_set_offset(task->outlet, (uint32_t)tn_json_u64(stream, "stream", 0),
                              tn_json_u64(stream, "offset", 0));
     }
     if (task->progress.ended >= 0) {

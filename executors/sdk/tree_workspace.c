@@ -129,7 +129,7 @@ static void on_layers(void *arg, const cJSON *answer, const struct tn_err *err)
         tn_runner_say(task, "  %s - %s\n", tn_json_string(layer, "job", "?"),
                       tn_units_size_text(tn_json_u64(layer, "size", 0), text, sizeof(text)));
     if (cJSON_GetArraySize(tn_json_get(answer, "conflicts")) > 0) {
-        refuse_conflicts(task, tn_json_get(answer, "conflicts"), (unsigned)tn_json_number(answer, "conflicting", 1));
+        refuse_conflicts(task, tn_json_get(answer, "conflicts"), (unsigned)tn_json_u64(answer, "conflicting", 1));
         return;
     }
     tn_tree_take_blobs(task->tree, answer);

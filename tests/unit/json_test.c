@@ -2,13 +2,15 @@
 #include "core/lib/json.h"
 #include "tests/unit/check.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 static void test_access(void)
 {
     const char text[] =
         "{\"s\":\"x\",\"n\":2.5,\"b\":true,\"big\":\"18446744073709551615\",\"over\":\"18446744073709551616\","
-        "\"neg\":-1,\"junk\":\"12x\",\"sign\":\"+1\",\"empty\":\"\",\"list\":[1],\"null\":null}";
+        "\"neg\":-1,\"junk\":\"12x\",\"sign\":\"+1\",\"empty\":\"\",\"list\":[\"7\",1e300],\"null\":null,"
+        "\"huge\":1e300,\"low\":-1e300}";
     auto_json cJSON *json = tn_json_parse(text, strlen(text), "test", NULL);
 
     CHECK(json != NULL);
@@ -24,6 +26,13 @@ static void test_access(void)
     CHECK_INT(tn_json_u64(json, "sign", 5), 5);
     CHECK_INT(tn_json_u64(json, "empty", 5), 5);
     CHECK_INT(tn_json_u64(json, "n", 5), 2);
+    CHECK_INT(tn_json_u64(json, "huge", 5), 5);
+    CHECK_INT(tn_json_item_u64(cJSON_GetArrayItem(tn_json_get(json, "list"), 0), 5), 7);
+    CHECK_INT(tn_json_item_u64(cJSON_GetArrayItem(tn_json_get(json, "list"), 1), 5), 5);
+    CHECK_INT(tn_json_item_u64(NULL, 5), 5);
+    CHECK_INT(tn_json_int(json, "huge", 5), INT_MAX);
+    CHECK_INT(tn_json_int(json, "low", 5), INT_MIN);
+    CHECK_INT(tn_json_int(json, "s", 5), 5);
     CHECK(tn_json_get(json, "list") != NULL && tn_json_get(json, "s") == NULL && tn_json_get(NULL, "s") == NULL);
     CHECK_STR(tn_json_string(NULL, "s", "d"), "d");
 }
