@@ -1,6 +1,7 @@
 /* tenon-compiler: COMPILE in, COMPILED out, one at a time. It reads what strangers wrote, so it can do nothing else: no
  * file, no network but its one socket; memory and time of one request are bounded by limits. */
 #include "core/compiler/compiler.h"
+#include "core/compiler/profile.h"
 #include "core/lib/confine.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
@@ -8,11 +9,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
-enum { MEMORY_BYTES = 1 << 30 };
-
-static const struct tn_confine_profile profile = {.paths = NULL, .groups = 0, .calls = NULL};
+static const struct tn_confine confine = {.profile = &tn_profile_compiler};
 
 static void compile(struct tn_peer *peer, const struct tn_msg *msg)
 {
@@ -53,16 +51,6 @@ static void on_message(void *arg, struct tn_peer *peer, const struct tn_msg *msg
         tn_peer_refuse(peer, &ref, "invalid", "the compiler does not take %s", tn_msg_name(msg->header.kind));
 }
 
-static void limit_memory(void)
-{
-#ifndef TN_SANITIZED /* whose shadow memory is larger than any sensible limit */
-    struct rlimit memory = {MEMORY_BYTES, MEMORY_BYTES};
-
-    if (setrlimit(RLIMIT_AS, &memory) != 0)
-        tn_warn("memory is not limited");
-#endif
-}
-
 int main(void)
 {
     struct tn_service service;
@@ -72,12 +60,11 @@ int main(void)
 
     if (tn_service_init(&service, "compiler", &err) != 0)
         tn_fatal(3, "%s", err.text);
-    limit_memory();
-    if (tn_confine_files(&profile, confinement, sizeof(confinement), &err) != 0)
+    if (tn_confine_files(&confine, confinement, sizeof(confinement), &err) != 0)
         tn_debug("confinement: %s", err.text);
     if (tn_service_open_bus(&service, on_message, NULL, &err) != 0)
         tn_fatal(3, "%s", err.text);
-    if (tn_confine_syscalls(&profile, confinement, sizeof(confinement), &err) != 0)
+    if (tn_confine_syscalls(&confine, confinement, sizeof(confinement), &err) != 0)
         tn_debug("confinement: %s", err.text);
     tn_service_ready(&service, confinement);
     status = tn_service_run(&service);

@@ -2,6 +2,7 @@
  *
  *     tenon-bus --kernel-fd N     N: this end of the socket pair to tenond */
 #include "core/kernel/link.h"
+#include "core/kernel/profile.h"
 #include "core/kernel/router.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/confine.h"
@@ -23,17 +24,6 @@ struct bus {
     struct tn_router *router; /* owned */
     struct tn_link *link;     /* owned */
     char confinement[TN_CONFINE_TEXT];
-};
-
-static const struct tn_confine_call bus_calls[] = {
-    {"bind", "a socket for each new life of a peer"},
-    {"listen", "the same"},
-    {"mkdir", "a folder for each socket"},
-    {"mkdirat", "the same on arm64"},
-    {"unlink", "the socket of a life that is over"},
-    {"unlinkat", "the same on arm64"},
-    {"rmdir", "its folder"},
-    {NULL, NULL},
 };
 
 static void to_kernel(void *arg, const struct tn_header *header, const void *body)
@@ -113,9 +103,8 @@ int main(int argc, char **argv)
     /* 1. Configuration. */
     tn_log_open("bus");
     fd = kernel_fd(argc, argv);
-    auto_free char *folder = tn_fs_path("%s/bus", need("TENON_RUN"));
-    const struct tn_confine_path paths[] = {{folder, true}};
-    const struct tn_confine_profile profile = {.paths = paths, .path_count = 1, .calls = bus_calls};
+    const char *folder = need("TENON_RUN");
+    const struct tn_confine confine = {.profile = &tn_profile_bus, .roots = {[TN_PROFILE_RUN] = folder}};
     struct tn_router_config config = {.transport = &tn_transport_ipc,
                                       .folder = folder,
                                       .events_url = need("TENON_EVENTS"),
@@ -126,7 +115,7 @@ int main(int argc, char **argv)
     signal(SIGINT, SIG_IGN);
 
     /* 2. Files, before the first socket starts nanomsg's thread. What did not hold is in the text. */
-    (void)tn_confine_files(&profile, bus.confinement, sizeof(bus.confinement), NULL);
+    (void)tn_confine_files(&confine, bus.confinement, sizeof(bus.confinement), NULL);
 
     /* 3. Sockets. Those of the peers follow as tenond adds them. */
     bus.base = config.base = event_base_new();
@@ -142,7 +131,7 @@ int main(int argc, char **argv)
         tn_fatal(3, "cannot watch signals and time");
 
     /* 4. Calls. */
-    (void)tn_confine_syscalls(&profile, bus.confinement, sizeof(bus.confinement), NULL);
+    (void)tn_confine_syscalls(&confine, bus.confinement, sizeof(bus.confinement), NULL);
 
     /* 5. Ready, and on. */
     tell_ready(&bus);

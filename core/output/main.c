@@ -4,6 +4,7 @@
 #include "core/lib/log.h"
 #include "core/output/data.h"
 #include "core/output/disk.h"
+#include "core/output/profile.h"
 #include "core/output/retention.h"
 
 #include <string.h>
@@ -23,15 +24,6 @@ struct output {
     struct tn_keep keep;
     struct event *retention; /* owned: timer */
     struct tn_work *sweeping;
-};
-
-static const struct tn_confine_call calls[] = {
-    {"bind", "a data socket for each executor and client that comes"},
-    {"listen", "the same"},
-#ifdef TN_SANITIZED
-    {"getdents", "LeakSanitizer lists the threads with it on x86-64"},
-#endif
-    {NULL, NULL},
 };
 
 /* A notice: who misses it reads again by offset. */
@@ -117,10 +109,10 @@ static void on_bus_message(void *arg, struct tn_peer *peer, const struct tn_msg 
 static int serve(struct output *output, struct tn_err *err)
 {
     struct tn_service *service = &output->service;
-    const struct tn_confine_path paths[] = {
-        {service->state_dir, true}, {service->store_dir, true}, {service->run_dir, true}, {service->data_dir, true}};
-    const struct tn_confine_profile profile = {
-        .paths = paths, .path_count = sizeof(paths) / sizeof(paths[0]), .groups = TN_CONFINE_FILES, .calls = calls};
+    const struct tn_confine confine = {.profile = &tn_profile_output,
+                                       .roots = {[TN_PROFILE_STATE] = service->state_dir,
+                                                 [TN_PROFILE_STORE] = service->store_dir,
+                                                 [TN_PROFILE_DATA] = service->data_dir}};
     char confinement[TN_CONFINE_TEXT] = "";
     struct tn_err unconfined = TN_ERR_INIT;
     struct tn_blobs *blobs;
@@ -136,15 +128,13 @@ static int serve(struct output *output, struct tn_err *err)
     if (blobs == NULL)
         return -1;
     tn_logs_init(&output->logs, service->base, publish_log, output);
-    output->tasks = (struct tn_tasks){.attempts = {.layout = &output->layout,
-                                                   .blobs = blobs,
-                                                   .logs = &output->logs,
-                                                   .room = &output->room},
-                                      .blobs = blobs};
+    output->tasks = (struct tn_tasks){
+        .attempts = {.layout = &output->layout, .blobs = blobs, .logs = &output->logs, .room = &output->room},
+        .blobs = blobs};
     output->tasks.attempts.log_limit = (uint64_t)tn_json_number(settings, "log_limit", 0);
     tn_data_init(&output->data, service, &output->tasks);
     /* 2. files that it may touch; before the first socket, whose thread is bound too */
-    if (tn_confine_files(&profile, confinement, sizeof(confinement), &unconfined) != 0)
+    if (tn_confine_files(&confine, confinement, sizeof(confinement), &unconfined) != 0)
         tn_warn("%s", unconfined.text);
     output->works = tn_works_new(service->base, err);
     if (output->works == NULL)
@@ -155,7 +145,7 @@ static int serve(struct output *output, struct tn_err *err)
         tn_disk_start(&output->disk, service, &output->room, err) != 0)
         return -1;
     /* 4. system calls that it may use */
-    if (tn_confine_syscalls(&profile, confinement, sizeof(confinement), &unconfined) != 0)
+    if (tn_confine_syscalls(&confine, confinement, sizeof(confinement), &unconfined) != 0)
         tn_warn("%s", unconfined.text);
     /* 5. ready, dispatch */
     tn_service_ready(service, confinement);

@@ -3,6 +3,7 @@
 #include "core/lib/log.h"
 #include "core/peer/service.h"
 #include "core/scheduler/handlers.h"
+#include "core/scheduler/profile.h"
 
 #include <sys/stat.h>
 #include <time.h>
@@ -105,10 +106,9 @@ static void on_stop(void *arg)
 static int start(struct scheduler *scheduler, char *confinement, struct tn_err *err)
 {
     struct tn_service *service = &scheduler->service;
-    const struct tn_confine_path paths[] = {
-        {service->state_dir, true}, {service->store_dir, true}, {service->run_dir, true}};
-    const struct tn_confine_profile profile = {
-        .paths = paths, .path_count = sizeof(paths) / sizeof(paths[0]), .groups = TN_CONFINE_FILES};
+    const struct tn_confine confine = {
+        .profile = &tn_profile_scheduler,
+        .roots = {[TN_PROFILE_STATE] = service->state_dir, [TN_PROFILE_STORE] = service->store_dir}};
     struct tn_err unconfined = TN_ERR_INIT;
     struct tn_ledger *ledger;
 
@@ -126,7 +126,7 @@ static int start(struct scheduler *scheduler, char *confinement, struct tn_err *
     if (tn_handle_restart(&scheduler->sched, err) != 0)
         return -1;
     /* 2. files that it may touch; before the first socket, whose thread is bound too */
-    if (tn_confine_files(&profile, confinement, TN_CONFINE_TEXT, &unconfined) != 0)
+    if (tn_confine_files(&confine, confinement, TN_CONFINE_TEXT, &unconfined) != 0)
         tn_warn("%s", unconfined.text);
     /* 3. sockets */
     service->on_stop = on_stop;
@@ -134,7 +134,7 @@ static int start(struct scheduler *scheduler, char *confinement, struct tn_err *
         return -1;
     scheduler->sched.bus = service->bus;
     /* 4. system calls that it may use */
-    if (tn_confine_syscalls(&profile, confinement, TN_CONFINE_TEXT, &unconfined) != 0)
+    if (tn_confine_syscalls(&confine, confinement, TN_CONFINE_TEXT, &unconfined) != 0)
         tn_warn("%s", unconfined.text);
     return 0;
 }

@@ -5,6 +5,7 @@
 #include "core/lib/log.h"
 #include "executors/docker/environment.h"
 #include "executors/docker/folders.h"
+#include "executors/docker/profile.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -209,8 +210,6 @@ bool tn_docker_read_only(const struct tn_docker *docker)
 
 /* ---- the process ---- */
 
-static const struct tn_confine_call calls[] = {{"socketpair", "our end of an attached container"}, {NULL, NULL}};
-
 static void collect_ports(struct tn_docker *docker)
 {
     size_t count = 0;
@@ -225,7 +224,7 @@ static void collect_ports(struct tn_docker *docker)
 }
 
 /* Before Landlock: whatever lies outside our own folders is read here. */
-static void docker_confine(struct tn_executor *executor, struct tn_confine_profile *profile)
+static void docker_confine(struct tn_executor *executor, struct tn_confine *confine)
 {
     struct tn_docker *docker = calloc(1, sizeof(*docker));
     const char *run = tn_executor_service(executor)->run_dir;
@@ -248,13 +247,10 @@ static void docker_confine(struct tn_executor *executor, struct tn_confine_profi
     tn_docker_images_open(&docker->images, tn_json_get(tn_executor_service(executor)->settings, "docker"),
                           tn_executor_service(executor)->store_dir);
     tn_docker_cleanup_open(&docker->cleanup, docker, tn_executor_service(executor)->settings);
-    docker->paths[0] = (struct tn_confine_path){docker->sockets, true};
-    profile->paths = docker->paths;
-    profile->path_count = 1 + tn_docker_images_paths(&docker->images, docker->paths + 1, TN_DOCKER_PATHS_MAX - 1);
+    confine->paths = docker->paths;
+    confine->path_count = tn_docker_images_paths(&docker->images, docker->paths, TN_DOCKER_PATHS_MAX);
     collect_ports(docker);
-    profile->connect_ports = docker->ports;
-    profile->calls = calls;
-    profile->groups = TN_CONFINE_FILES;
+    confine->ports = docker->ports;
 }
 
 static int docker_open(struct tn_executor *executor, struct tn_err *err)
@@ -338,6 +334,7 @@ static void docker_close(struct tn_executor *executor)
 const struct tn_executor_ops tn_docker_ops = {
     .kind = "docker",
     .role = "executor-docker",
+    .profile = &tn_profile_docker,
     .confine = docker_confine,
     .open = docker_open,
     .list = docker_list,

@@ -54,8 +54,6 @@ size_t tn_docker_images_paths(const struct tn_docker_images *images, struct tn_c
     size_t count = 0;
 
     if (room > 0)
-        paths[count++] = (struct tn_confine_path){images->store, true};
-    if (room > 1)
         paths[count++] = (struct tn_confine_path){TN_ECR_CA, false};
     cJSON_ArrayForEach (entry, images->registries) {
         const char *path = tn_json_string(entry, "password_file", "");

@@ -32,8 +32,7 @@ struct tn_docker_images {
 void tn_docker_images_open(struct tn_docker_images *images, const cJSON *settings, const char *store);
 void tn_docker_images_close(struct tn_docker_images *images);
 
-/* Files that must be usable behind Landlock: records, the operator's passwords, the certificates by which AWS is known.
- * Adds at most `room`; returns how many. */
+/* Files that must be usable behind Landlock: the operator's passwords, the certificates by which AWS is known. Adds at most `room`; returns how many. */
 size_t tn_docker_images_paths(const struct tn_docker_images *images, struct tn_confine_path *paths, size_t room);
 
 /* The engine's id, from its info: its records are used from now on. */

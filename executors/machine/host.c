@@ -6,6 +6,7 @@
 #include "core/lib/log.h"
 #include "core/lib/remove.h"
 #include "executors/agent/users.h"
+#include "executors/machine/profile.h"
 #include "executors/sdk/agent_files.h"
 
 #include <errno.h>
@@ -29,7 +30,7 @@ struct host {
     struct tn_err fault; /* what is wrong with the settings */
     bool limits;
     char name[HOST_NAME_MAX + 1];
-    struct tn_confine_path paths[5];
+    struct tn_confine_path paths[1];
 };
 
 /* A request to tenond about one environment; knows its task by name because the task may be gone when the answer comes.
@@ -83,7 +84,7 @@ static void read_settings(struct host *host, const cJSON *settings)
         tn_err_wrap(&host->fault, "machine.run_as");
 }
 
-static void host_confine(struct tn_executor *executor, struct tn_confine_profile *profile)
+static void host_confine(struct tn_executor *executor, struct tn_confine *confine)
 {
     struct tn_service *service = tn_executor_service(executor);
     struct host *host = calloc(1, sizeof(*host));
@@ -98,12 +99,9 @@ static void host_confine(struct tn_executor *executor, struct tn_confine_profile
     host->agent = tn_agent_files_find();
     if (tn_fs_make_dirs(host->jobs, 0700, &err) != 0 || tn_fs_make_dirs(host->agents, 0700, &err) != 0)
         tn_fatal(3, "%s", err.text);
-    host->paths[0] = (struct tn_confine_path){host->jobs, true};
-    host->paths[1] = (struct tn_confine_path){host->agents, true};
-    host->paths[2] = (struct tn_confine_path){host->agent != NULL ? host->agent : "/nonexistent", false};
-    profile->paths = host->paths;
-    profile->path_count = 3;
-    profile->groups = TN_CONFINE_FILES;
+    if (host->agent != NULL)
+        host->paths[confine->path_count++] = (struct tn_confine_path){host->agent, false};
+    confine->paths = host->paths;
 }
 
 static int host_open(struct tn_executor *executor, struct tn_err *err)
@@ -463,6 +461,7 @@ static void host_on_message(struct tn_executor *executor, const struct tn_msg *m
 const struct tn_executor_ops tn_host_ops = {
     .kind = "machine",
     .role = "executor-machine",
+    .profile = &tn_profile_machine,
     .confine = host_confine,
     .open = host_open,
     .list = host_list,

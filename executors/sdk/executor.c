@@ -344,7 +344,8 @@ static void said(const struct tn_err *err)
 
 static int start(struct tn_executor *executor, char *confinement, size_t size, struct tn_err *err)
 {
-    struct tn_confine_profile profile = {0};
+    struct tn_service *service = &executor->service;
+    struct tn_confine confine = {.profile = executor->ops->profile};
     struct tn_err weak = TN_ERR_INIT;
 
     if (tn_service_init(&executor->service, executor->ops->role, err) != 0)
@@ -355,13 +356,16 @@ static int start(struct tn_executor *executor, char *confinement, size_t size, s
         return tn_err_set(err, TN_ERR_SYSTEM, "out of memory: a timer");
     warm_up();
     executor->keyring = tn_keyring_read(executor->service.settings);
-    executor->ops->confine(executor, &profile);
-    if (tn_confine_files(&profile, confinement, size, &weak) != 0)
+    confine.roots[TN_PROFILE_RUN] = service->run_dir;
+    confine.roots[TN_PROFILE_STATE] = service->state_dir;
+    confine.roots[TN_PROFILE_STORE] = service->store_dir;
+    executor->ops->confine(executor, &confine);
+    if (tn_confine_files(&confine, confinement, size, &weak) != 0)
         said(&weak);
     if (tn_service_open_bus(&executor->service, on_message, executor, err) != 0 || open_data(executor, err) != 0 ||
         executor->ops->open(executor, err) != 0)
         return -1;
-    if (tn_confine_syscalls(&profile, confinement, size, &weak) != 0)
+    if (tn_confine_syscalls(&confine, confinement, size, &weak) != 0)
         said(&weak);
     return 0;
 }

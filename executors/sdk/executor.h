@@ -73,9 +73,11 @@ struct tn_executor_ops {
     void (*remove)(struct tn_executor *executor, uint64_t task, uint32_t attempt);
     /* Messages from tenond that answer nothing (PROGRAM_EXITED); may be NULL. */
     void (*on_message)(struct tn_executor *executor, const struct tn_msg *msg);
-    /* What the process may touch once it runs (core/lib/confine.h). Folders that it needs must exist then. Called
-     * before `open`, with the service's folders known; what the profile points to lives as long as the process. */
-    void (*confine)(struct tn_executor *executor, struct tn_confine_profile *profile);
+    /* What the process may do once it runs. */
+    const struct tn_profile *profile;
+    /* Adds what the settings name (paths, ports), and makes the folders of the profile's places. Called before `open`,
+     * with the service's folders known; what is added lives as long as the process. */
+    void (*confine)(struct tn_executor *executor, struct tn_confine *confine);
     void (*close)(struct tn_executor *executor);
 };
 

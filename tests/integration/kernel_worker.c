@@ -275,7 +275,7 @@ static void on_raw(evutil_socket_t fd, short what, void *arg)
 
 static void listen_to_control(struct worker *worker, const char *name)
 {
-    auto_free char *folder = tn_fs_path("%s/ctl", worker->service.state_dir);
+    auto_free char *folder = tn_fs_path("%s/ctl", getenv("XDG_STATE_HOME"));
     struct sockaddr_un where = {.sun_family = AF_UNIX};
     struct tn_err err = TN_ERR_INIT;
 
@@ -291,7 +291,7 @@ static void listen_to_control(struct worker *worker, const char *name)
 
 static void behave(struct worker *worker, const char *name, bool *mute)
 {
-    auto_free char *path = tn_fs_path("%s/behave.%s", worker->service.state_dir, name);
+    auto_free char *path = tn_fs_path("%s/behave.%s", getenv("XDG_STATE_HOME"), name);
     auto_buf struct tn_buf text = TN_BUF_INIT;
 
     if (tn_fs_read(path, 100, &text, NULL) != 0)
@@ -300,6 +300,22 @@ static void behave(struct worker *worker, const char *name, bool *mute)
         exit(atoi(text.data + 5));
     *mute = strncmp(text.data, "mute", 4) == 0;
 }
+
+static const struct tn_profile_use groups[] = {
+    {TN_PROFILE_FILES, "the test's files"},
+    {TN_PROFILE_RECONNECT, "a bus that was started anew"},
+    {TN_PROFILE_SERVE, "the test's orders"},
+    {0},
+};
+
+static const struct tn_profile_place places[] = {
+    {"", TN_PROFILE_STATE, true, "the test's files"},
+    {"", TN_PROFILE_RUN, true, "the same"},
+    {NULL},
+};
+
+static const struct tn_profile profile = {
+    .role = "worker", .summary = "a worker of a test", .groups = groups, .places = places};
 
 int main(int argc, char **argv)
 {
@@ -313,10 +329,11 @@ int main(int argc, char **argv)
     if (tn_service_init(&worker.service, name, &err) != 0)
         tn_fatal(2, "%s", err.text);
     behave(&worker, name, &mute);
-    const struct tn_confine_path paths[] = {{worker.service.state_dir, true}, {worker.service.run_dir, true}};
-    const struct tn_confine_profile profile = {.paths = paths, .path_count = 2, .groups = TN_CONFINE_FILES};
-    (void)tn_confine_files(&profile, confinement, sizeof(confinement), NULL);
-    listen_to_control(&worker, name);
+    const struct tn_confine confine = {
+        .profile = &profile,
+        .roots = {[TN_PROFILE_RUN] = worker.service.run_dir, [TN_PROFILE_STATE] = worker.service.state_dir}};
+    listen_to_control(&worker, name); /* in a folder of the test */
+    (void)tn_confine_files(&confine, confinement, sizeof(confinement), NULL);
     if (getenv("KERNEL_WORKER_RAW") != NULL) {
         worker.raw = tn_transport_ipc.open(getenv("TENON_BUS"), TN_ENDPOINT_CONNECT, &err);
         if (worker.raw == NULL)
@@ -329,7 +346,7 @@ int main(int argc, char **argv)
     if (tn_service_open_bus(&worker.service, on_message, &worker, &err) != 0)
         tn_fatal(3, "%s", err.text);
     if (TN_ADDRESS_ROLE(worker.service.address) != TN_ROLE_CLIENT) {
-        (void)tn_confine_syscalls(&profile, confinement, sizeof(confinement), NULL);
+        (void)tn_confine_syscalls(&confine, confinement, sizeof(confinement), NULL);
         if (!mute)
             tn_service_ready(&worker.service, confinement);
     }
