@@ -80,7 +80,9 @@ static struct tn_channel *find_channel(struct tn_channels *channels, uint32_t nu
 
 static void refuse(struct tn_channels *channels, uint32_t number, int code, const char *why)
 {
-    struct tn_agent_exit end = {TN_AGENT_NO_SPAWN, 0, (uint32_t)code, why, (uint32_t)strnlen(why, TN_AGENT_TEXT_MAX)};
+    size_t len = strlen(why);
+    struct tn_agent_exit end = {TN_AGENT_NO_SPAWN, 0, (uint32_t)code, why,
+                                (uint32_t)(len < TN_AGENT_TEXT_MAX ? len : TN_AGENT_TEXT_MAX)};
 
     tn_stream_exit(channels->stream, number, &end);
 }

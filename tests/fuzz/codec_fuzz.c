@@ -1,4 +1,7 @@
-/* Fuzz target of the header and chunk decoders: whatever is accepted must encode to the same bytes again. */
+/* Fuzz target of the header and chunk decoders: whatever is accepted must encode to the same bytes again.
+ *
+ * decodes: proto/codec.c
+ * max_len: 2048 */
 #include "proto/codec.h"
 
 #include <stdlib.h>

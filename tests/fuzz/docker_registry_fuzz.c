@@ -1,5 +1,9 @@
 /* libFuzzer target: what registries, AWS, the store and other runs' labels may hold. Nothing crashes, and what is
- * believed keeps its bounds. */
+ * believed keeps its bounds.
+ *
+ * decodes: executors/docker/ecr.c executors/docker/image_record.c executors/docker/owner.c
+ *          executors/docker/pull_error.c
+ * max_len: 8192 */
 #include "executors/docker/ecr.h"
 #include "executors/docker/image_record.h"
 #include "executors/docker/owner.h"

@@ -1,6 +1,8 @@
 /* libFuzzer target: entries of a container's output. The first line is a cursor; each further line an entry. Torn and
  * whole must give the same entries and the same cursor, and going on behind that cursor must give none of them again.
- */
+ *
+ * decodes: executors/docker/service_log.c
+ * max_len: 8192 */
 #include "executors/docker/service_log.h"
 
 #include <stdlib.h>

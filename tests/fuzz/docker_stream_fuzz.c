@@ -1,5 +1,8 @@
 /* libFuzzer target: the decoders of the Docker Engine's streams. The first byte chooses how the rest is torn; torn and
- * whole must give the same bytes, the same lines and the same end. */
+ * whole must give the same bytes, the same lines and the same end.
+ *
+ * decodes: executors/docker/stream.c
+ * max_len: 16384 */
 #include "core/lib/buf.h"
 #include "executors/docker/stream.h"
 

@@ -1,5 +1,8 @@
 /* libFuzzer target: the head of the answer to an attach. The first byte chooses how the rest is torn; torn and whole
- * must end alike, and what belongs to the stream must begin at the same byte. */
+ * must end alike, and what belongs to the stream must begin at the same byte.
+ *
+ * decodes: executors/docker/upgrade.c
+ * max_len: 16384 */
 #include "executors/docker/upgrade.h"
 
 #include <stdint.h>

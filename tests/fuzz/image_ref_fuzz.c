@@ -1,4 +1,7 @@
-/* libFuzzer target: image references. Whatever is accepted keeps its limits and means the same in its full form. */
+/* libFuzzer target: image references. Whatever is accepted keeps its limits and means the same in its full form.
+ *
+ * decodes: executors/docker/image_ref.c
+ * max_len: 2048 */
 #include "executors/docker/image_ref.h"
 
 #include <stdint.h>

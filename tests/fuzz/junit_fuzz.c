@@ -1,5 +1,7 @@
 /* JUnit XML from jobs: never crashes, never runs away, tells whole UTF-8 texts within their bounds, and counts itself.
- */
+ *
+ * decodes: core/output/junit.c core/output/junit_text.c
+ * max_len: 32768 */
 #include "core/output/junit.h"
 
 #include <stdlib.h>

@@ -1,9 +1,13 @@
 /* libFuzzer: any bytes as a stored file: opened, verified, read, and as a layer listed; as the list of a layer; and as
- * a cache's entry. Nothing but errors may come of it. */
+ * a cache's entry. Nothing but errors may come of it.
+ *
+ * decodes: core/output/zfile.c core/output/layers.c core/output/cache.c
+ * max_len: 16384 */
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/output/cache.h"
 #include "core/output/layers.h"
+#include "tests/fuzz/folder.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,24 +28,14 @@ static void read_stored(const char *path)
     tn_zreader_close(reader);
 }
 
-static char folder[] = "/tmp/tenon-layer-fuzz-XXXXXX";
-
-static void leave(void)
-{
-    rmdir(folder);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static bool made;
+    const char *folder = fuzz_folder();
     auto_free char *path = NULL;
     auto_buf struct tn_buf paths = TN_BUF_INIT;
     struct tn_cache cache;
 
-    if (!made && (mkdtemp(folder) == NULL || atexit(leave) != 0))
-        abort();
-    made = true;
     path = tn_fs_path("%s/x.json", folder);
     if (tn_fs_write_atomic(path, data, size, 0600, NULL) != 0)
         abort();

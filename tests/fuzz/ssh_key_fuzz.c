@@ -1,4 +1,7 @@
-/* SSH key files: whatever an operator names as one. */
+/* SSH key files: whatever an operator names as one.
+ *
+ * decodes: executors/sdk/ssh_key.c
+ * max_len: 8192 */
 #include "executors/sdk/ssh_key.h"
 
 #include <stdint.h>
