@@ -64,6 +64,8 @@ enum tn_role {
     M(PROGRAM_LISTED, 18, BUS, TN_K, TN_X, TN_MIB(1), NONE, "their tasks, attempts, pids")                             \
     M(PROGRAM_EXITED, 19, BUS, TN_K, TN_X, TN_KIB(4), NONE, "a program ended: status")                                 \
     M(STATUS, 20, BUS, TN_U, TN_K, TN_KIB(4), STATUS_IS, "every process: state, life, restarts, confinement")          \
+    M(BUS_STATUS, 26, BUS, TN_B, TN_K, TN_KIB(256), NONE, "what peers have sent, and what of it was not let through")  \
+    M(PEER_CUT, 27, BUS, TN_B, TN_K, TN_KIB(4), NONE, "a peer was cut off, and why")                                   \
     M(STATUS_IS, 21, BUS, TN_K, TN_U, TN_KIB(256), NONE, "the answer to it")                                           \
     /* compiler */                                                                                                     \
     M(COMPILE, 30, BUS, TN_U | TN_S, TN_C, TN_MIB(6), COMPILED, "a config's text and its parameters")                  \
@@ -81,6 +83,7 @@ enum tn_role {
     M(TASK_CANCEL, 53, BUS, TN_S, TN_X, TN_KIB(4), ACK, "end this attempt")                                            \
     M(TASK_STATE, 54, BUS, TN_X, TN_S, TN_KIB(64), ACK, "an attempt's new state; answered once it is recorded")        \
     M(STEP_STATE, 55, BUS, TN_X, TN_S, TN_KIB(64), ACK, "a step's new state; answered once it is recorded")            \
+    M(LEASE_KEY, 56, BUS, TN_S, TN_O, TN_KIB(4), ACK, "the key that the grants in leases are signed with")              \
     /* what everybody may hear */                                                                                      \
     M(EVENT, 60, EVENT, TN_S | TN_O | TN_B, TN_E, TN_KIB(256), NONE, "a state changed, or log bytes are there")        \
     /* bulk data */                                                                                                    \

@@ -27,6 +27,8 @@ struct tn_transport {
     /* Descriptor that becomes readable when `receive` (or `send`) may succeed; -1 if the mode cannot. Never read it. */
     int (*receive_fd)(struct tn_endpoint *endpoint);
     int (*send_fd)(struct tn_endpoint *endpoint);
+    /* Messages larger than `size` bytes are not received: the connection that brings one is broken off. */
+    void (*limit)(struct tn_endpoint *endpoint, size_t size);
     /* A count that grows with each connection that it lost, or (BIND) that came. An endpoint that lost one may not find
      * back by itself: open a new one, close this one. */
     unsigned long (*losses)(struct tn_endpoint *endpoint);

@@ -26,12 +26,18 @@ struct bus {
     char confinement[TN_CONFINE_TEXT];
 };
 
-static void to_kernel(void *arg, const struct tn_header *header, const void *body)
+static bool to_kernel(void *arg, const void *message, size_t size)
 {
     struct bus *bus = arg;
 
-    /* A full link is bounded and said there; requests come again. */
-    (void)tn_link_send(bus->link, header, body);
+    return bus->link != NULL && !tn_link_is_busy(bus->link) && tn_link_send_message(bus->link, message, size) == 0;
+}
+
+static void on_link_drained(void *arg)
+{
+    struct bus *bus = arg;
+
+    tn_router_kernel_ready(bus->router);
 }
 
 static void on_link_message(void *arg, const struct tn_header *header, const uint8_t *body)
@@ -59,7 +65,7 @@ static void on_heartbeat(evutil_socket_t fd, short what, void *arg)
 {
     struct bus *bus = arg;
 
-    tn_router_tell_kernel(bus->router, TN_MSG_HEARTBEAT, "");
+    tn_router_beat(bus->router);
 }
 
 static void tell_ready(struct bus *bus)
@@ -125,6 +131,7 @@ int main(int argc, char **argv)
     bus.link = bus.router != NULL ? tn_link_open(bus.base, fd, on_link_message, on_link_broken, &bus, &err) : NULL;
     if (bus.link == NULL)
         tn_fatal(3, "%s", err.text);
+    tn_link_on_drained(bus.link, on_link_drained);
     term = evsignal_new(bus.base, SIGTERM, on_term, bus.base);
     heartbeat = event_new(bus.base, -1, EV_PERSIST, on_heartbeat, &bus);
     if (term == NULL || heartbeat == NULL || event_add(term, NULL) != 0 || event_add(heartbeat, &every) != 0)

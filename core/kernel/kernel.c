@@ -91,6 +91,7 @@ static void add(struct tn_worker *worker)
     worker->life = next_life(worker->kernel);
     free(worker->confinement);
     worker->confinement = NULL;
+    worker->is_cut = false;
     if (worker == worker->kernel->bus)
         tn_kernel__step(worker, TN_SUP_ON_ADDED);
     else if (worker->kernel->link != NULL)
@@ -119,7 +120,8 @@ static void perform(struct tn_worker *worker, unsigned actions)
     }
     if ((actions & TN_SUP_DO_KILL) != 0) {
         tn_warn("%s (pid %d) %s: killed", worker->name, (int)worker->pid,
-                worker->sup.state == TN_SUP_STARTING   ? "is not ready in time"
+                worker->is_cut                         ? "is cut off by the bus"
+                : worker->sup.state == TN_SUP_STARTING ? "is not ready in time"
                 : worker->sup.state == TN_SUP_STOPPING ? "does not stop in time"
                                                        : "gives no sign of life");
         kill(worker->pid, SIGKILL);
@@ -168,7 +170,9 @@ static void worker_ended(struct tn_worker *worker, int status)
     struct tn_kernel *kernel = worker->kernel;
     bool wanted = worker->sup.state == TN_SUP_STOPPING;
 
-    if (WIFSIGNALED(status))
+    if (worker->is_cut)
+        ; /* the reason is known already */
+    else if (WIFSIGNALED(status))
         snprintf(worker->reason, sizeof(worker->reason), "signal %d (%s)", WTERMSIG(status),
                  strsignal(WTERMSIG(status)));
     else
@@ -434,7 +438,9 @@ static void kernel_close(struct tn_kernel *kernel)
         free(worker->name);
         free(worker->program);
         free(worker->confinement);
+        cJSON_Delete(worker->traffic);
     }
+    cJSON_Delete(kernel->client_traffic);
     tn_link_close(kernel->link);
     tn_programs_close(kernel->programs);
     for (size_t i = 0; i < kernel->event_count; i++)

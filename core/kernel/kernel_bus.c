@@ -85,7 +85,8 @@ uint64_t tn_kernel__add_peer(struct tn_kernel *kernel, uint16_t address, uint32_
  * started again in a moment is said to be down: a scheduler that is as new as the bus would take it for missing. */
 void tn_kernel__introduce_all(struct tn_kernel *kernel)
 {
-    tn_kernel__add_peer(kernel, kernel->client, kernel->client_life, "client");
+    if (!kernel->client_cut)
+        tn_kernel__add_peer(kernel, kernel->client, kernel->client_life, "client");
     for (size_t i = 1; i < kernel->count; i++) {
         struct tn_worker *worker = &kernel->workers[i];
 
@@ -173,6 +174,27 @@ static void take_ready(struct tn_kernel *kernel, const struct tn_header *header,
     tn_kernel__tell_ready(kernel);
 }
 
+/* Adds what the bus counted: all of it since that bus was started, but `cut` since tenond was. */
+static void add_traffic(cJSON *item, const cJSON *traffic, unsigned cuts)
+{
+    static const char *const members[] = {"messages", "bytes", "refused", "dropped"};
+
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+        cJSON_AddNumberToObject(item, members[i], tn_json_number(traffic, members[i], 0));
+    if (tn_json_get(traffic, "refused_why") != NULL)
+        cJSON_AddItemToObject(item, "refused_why", cJSON_Duplicate(tn_json_get(traffic, "refused_why"), true));
+    cJSON_AddNumberToObject(item, "cut", cuts);
+}
+
+static void add_client(cJSON *body, const struct tn_kernel *kernel)
+{
+    cJSON *item = cJSON_CreateObject();
+
+    cJSON_AddNumberToObject(item, "address", kernel->client);
+    add_traffic(item, kernel->client_traffic, kernel->client_cut ? 1 : 0);
+    cJSON_AddItemToArray(cJSON_AddArrayToObject(body, "clients"), item);
+}
+
 static void take_status(struct tn_kernel *kernel, const struct tn_header *header)
 {
     auto_json cJSON *body = cJSON_CreateObject();
@@ -192,8 +214,10 @@ static void take_status(struct tn_kernel *kernel, const struct tn_header *header
         cJSON_AddStringToObject(item, "confinement", worker->confinement != NULL ? worker->confinement : "");
         if (worker->reason[0] != '\0')
             cJSON_AddStringToObject(item, "reason", worker->reason);
+        add_traffic(item, worker->traffic, worker->cuts);
         cJSON_AddItemToArray(list, item);
     }
+    add_client(body, kernel);
     cJSON_AddStringToObject(body, "programs", tn_programs_text(kernel->programs, programs, sizeof(programs)));
     tn_kernel__reply(kernel, header, TN_MSG_STATUS_IS, body);
 }
@@ -246,6 +270,56 @@ static void take_answer(struct tn_kernel *kernel, const struct tn_header *header
     }
 }
 
+/* What the bus counted of each peer, for STATUS_IS. */
+static void take_traffic(struct tn_kernel *kernel, const cJSON *body)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach (item, tn_json_get(body, "peers")) {
+        uint16_t address = (uint16_t)tn_json_u64(item, "address", 0);
+        struct tn_worker *worker = worker_at(kernel, address);
+        cJSON **place = worker != NULL ? &worker->traffic : address == kernel->client ? &kernel->client_traffic : NULL;
+
+        if (place == NULL)
+            continue;
+        cJSON_Delete(*place);
+        *place = cJSON_Duplicate(item, true);
+    }
+}
+
+/* The bus serves that life no more. Said again and again until there is another one. */
+static void take_cut(struct tn_kernel *kernel, const cJSON *body)
+{
+    uint16_t address = (uint16_t)tn_json_u64(body, "address", 0);
+    uint64_t life = tn_json_u64(body, "life", 0);
+    struct tn_worker *worker = worker_at(kernel, address);
+
+    if (address == kernel->client && life == kernel->client_life)
+        kernel->client_cut = true;
+    if (worker == NULL || worker->life != life || worker->is_cut || worker->pid <= 0)
+        return;
+    worker->is_cut = true;
+    worker->cuts++;
+    snprintf(worker->reason, sizeof(worker->reason), "cut off by the bus: %.220s", tn_json_string(body, "reason", "?"));
+    tn_kernel__step(worker, TN_SUP_ON_CUT);
+}
+
+/* What the bus says of itself and its peers. */
+static void take_bus(struct tn_kernel *kernel, const struct tn_header *header, const uint8_t *body)
+{
+    auto_json cJSON *json = NULL;
+
+    if (header->in_reply_to != 0) {
+        take_answer(kernel, header, body);
+        return;
+    }
+    json = tn_json_parse(body, header->length, tn_msg_name(header->kind), NULL);
+    if (header->kind == TN_MSG_BUS_STATUS)
+        take_traffic(kernel, json);
+    else if (header->kind == TN_MSG_PEER_CUT)
+        take_cut(kernel, json);
+}
+
 static void take_request(struct tn_kernel *kernel, const struct tn_header *header, const uint8_t *body)
 {
     switch (header->kind) {
@@ -276,8 +350,10 @@ static void on_message(void *arg, const struct tn_header *header, const uint8_t 
         tn_warn("dropped %s: %s", tn_msg_name(header->kind), err.text);
         return;
     }
-    if (header->in_reply_to != 0) {
-        take_answer(kernel, header, body);
+    /* An answer of anybody else is none: tenond asks only the bus. */
+    if (header->in_reply_to != 0 || header->kind == TN_MSG_BUS_STATUS || header->kind == TN_MSG_PEER_CUT) {
+        if (TN_ADDRESS_ROLE(header->source) == TN_ROLE_BUS)
+            take_bus(kernel, header, body);
         return;
     }
     if (header->kind == TN_MSG_HEARTBEAT) {

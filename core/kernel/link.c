@@ -12,6 +12,7 @@ struct tn_link {
     struct bufferevent *stream; /* owned, with its descriptor */
     tn_link_message_cb *on_message;
     tn_link_broken_cb *on_broken;
+    tn_link_drained_cb *on_drained; /* may be NULL */
     void *arg;
     bool full;
 };
@@ -91,21 +92,56 @@ void tn_link_close(struct tn_link *link)
     free(link);
 }
 
-int tn_link_send(struct tn_link *link, const struct tn_header *header, const void *body)
+static int has_room(struct tn_link *link)
 {
-    struct evbuffer *output = bufferevent_get_output(link->stream);
-    uint8_t bytes[TN_HEADER_SIZE];
-
-    if (evbuffer_get_length(output) > TN_LINK_QUEUE_MAX) {
+    if (evbuffer_get_length(bufferevent_get_output(link->stream)) > TN_LINK_QUEUE_MAX) {
         if (!link->full)
             tn_warn("%u bytes wait on the link between tenond and tenon-bus: messages are dropped", TN_LINK_QUEUE_MAX);
         link->full = true;
         return -1;
     }
     link->full = false;
+    return 0;
+}
+
+int tn_link_send(struct tn_link *link, const struct tn_header *header, const void *body)
+{
+    struct evbuffer *output = bufferevent_get_output(link->stream);
+    uint8_t bytes[TN_HEADER_SIZE];
+
+    if (has_room(link) != 0)
+        return -1;
     tn_header_encode(header, bytes);
     if (evbuffer_add(output, bytes, sizeof(bytes)) != 0 ||
         (header->length > 0 && evbuffer_add(output, body, header->length) != 0))
         tn_fatal(3, "out of memory: %u bytes for %s", header->length, tn_msg_name(header->kind));
     return 0;
+}
+
+int tn_link_send_message(struct tn_link *link, const void *message, size_t size)
+{
+    if (has_room(link) != 0)
+        return -1;
+    if (evbuffer_add(bufferevent_get_output(link->stream), message, size) != 0)
+        tn_fatal(3, "out of memory: a message of %zu bytes", size);
+    return 0;
+}
+
+bool tn_link_is_busy(const struct tn_link *link)
+{
+    return evbuffer_get_length(bufferevent_get_output(link->stream)) > TN_LINK_BUSY;
+}
+
+static void on_write(struct bufferevent *stream, void *arg)
+{
+    struct tn_link *link = arg;
+
+    if (link->on_drained != NULL)
+        link->on_drained(link->arg);
+}
+
+void tn_link_on_drained(struct tn_link *link, tn_link_drained_cb *on_drained)
+{
+    link->on_drained = on_drained;
+    bufferevent_setcb(link->stream, on_read, on_write, on_event, link);
 }

@@ -42,6 +42,7 @@ static const struct entry table[TN_SUP_STATE_COUNT][TN_SUP_EVENT_COUNT] =
             {
                 [TN_SUP_ON_READY] = GO(READY, UP),
                 [TN_SUP_ON_READY_LATE] = GO(STARTING, KILL),
+                [TN_SUP_ON_CUT] = GO(STARTING, KILL),
                 [TN_SUP_ON_EXITED] = GO(BACKOFF, DOWN | CRASH),
                 [TN_SUP_ON_HOPELESS] = GO(FAILED, FAILED),
                 [TN_SUP_ON_STOP] = GO(STOPPING, TERM),
@@ -51,6 +52,7 @@ static const struct entry table[TN_SUP_STATE_COUNT][TN_SUP_EVENT_COUNT] =
                 [TN_SUP_ON_READY] = GO(READY, 0),
                 [TN_SUP_ON_HEARTBEAT] = GO(READY, 0),
                 [TN_SUP_ON_HEARTBEAT_LATE] = GO(READY, KILL),
+                [TN_SUP_ON_CUT] = GO(READY, KILL),
                 [TN_SUP_ON_EXITED] = GO(BACKOFF, DOWN | CRASH),
                 [TN_SUP_ON_HOPELESS] = GO(FAILED, FAILED),
                 [TN_SUP_ON_STOP] = GO(STOPPING, TERM),
@@ -60,6 +62,7 @@ static const struct entry table[TN_SUP_STATE_COUNT][TN_SUP_EVENT_COUNT] =
                 [TN_SUP_ON_EXITED] = GO(STOPPED, DOWN),
                 [TN_SUP_ON_HOPELESS] = GO(STOPPED, DOWN),
                 [TN_SUP_ON_STOP_LATE] = GO(STOPPING, KILL),
+                [TN_SUP_ON_CUT] = GO(STOPPING, KILL),
             },
         [TN_SUP_BACKOFF] =
             {

@@ -30,6 +30,7 @@ enum { TN_CRASH_MAX = 10, TN_CRASH_WINDOW_MS = 60000, TN_BACKOFF_FIRST_MS = 100,
     X(HEARTBEAT, "heartbeat")            /* it said HEARTBEAT */                                                       \
     X(READY_LATE, "no READY in time")    /* deadline */                                                                \
     X(HEARTBEAT_LATE, "no sign of life") /* deadline */                                                                \
+    X(CUT, "cut off")                    /* the bus does not serve it any more */                                      \
     X(EXITED, "exited")                  /* it ended */                                                                \
     X(HOPELESS, "cannot run")            /* it cannot be started at all, or said that trying again is no use */        \
     X(BACKOFF_OVER, "backoff over")      /* time to try again */                                                       \

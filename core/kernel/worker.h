@@ -34,6 +34,9 @@ struct tn_worker {
     struct event *timer; /* owned */
     char *confinement;   /* owned; what it said at READY, or NULL */
     char reason[256];    /* why it ended the last time, or "" */
+    bool is_cut;         /* the bus has cut off its present life: `reason` says why */
+    unsigned cuts;       /* how often the bus has cut it off */
+    cJSON *traffic;      /* owned; what the bus last told of it (BUS_STATUS), or NULL */
 };
 
 struct tn_kernel {
@@ -52,6 +55,8 @@ struct tn_kernel {
     uint32_t counter;   /* of own messages */
     uint16_t client;    /* address of the one client of a private run */
     uint32_t client_life;
+    bool client_cut;       /* the bus has cut it off, and will not be asked for it again */
+    cJSON *client_traffic; /* owned; as that of a worker */
     bool ready_told;
     bool stopping;
     bool forced;           /* no grace any more */

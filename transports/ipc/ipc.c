@@ -108,6 +108,12 @@ static int ipc_send_fd(struct tn_endpoint *endpoint)
     return endpoint->send_fd;
 }
 
+static void ipc_limit(struct tn_endpoint *endpoint, size_t size)
+{
+    /* Cannot fail for a socket that is open. */
+    (void)set_option(endpoint->socket, NN_SOL_SOCKET, NN_RCVMAXSIZE, (int)size, NULL);
+}
+
 /* Two bugs of nanomsg 1.1.5 make this needed. It reads up to 2 KiB ahead into a buffer of the connecting endpoint and
  * does not empty it when the connection breaks: if the other end died under load, the rest is taken for the next
  * connection's greeting, which fails, eight bytes at each try. And the bound PAIR to which these tries come can keep
@@ -162,6 +168,7 @@ const struct tn_transport tn_transport_ipc = {
     .close = ipc_close,
     .receive_fd = ipc_receive_fd,
     .send_fd = ipc_send_fd,
+    .limit = ipc_limit,
     .losses = ipc_losses,
     .allocate = ipc_allocate,
     .release = ipc_release,
