@@ -63,10 +63,14 @@ enum tn_role {
     M(PROGRAM_LIST, 17, BUS, TN_X, TN_K, TN_KIB(4), PROGRAM_LISTED, "which programs of mine run")                      \
     M(PROGRAM_LISTED, 18, BUS, TN_K, TN_X, TN_MIB(1), NONE, "their tasks, attempts, pids")                             \
     M(PROGRAM_EXITED, 19, BUS, TN_K, TN_X, TN_KIB(4), NONE, "a program ended: status")                                 \
+    M(PROGRAM_CLEAR, 22, BUS, TN_X, TN_K, TN_KIB(16), PROGRAM_CLEARED, "remove a folder with all that a job left in it") \
+    M(PROGRAM_CLEARED, 23, BUS, TN_K, TN_X, TN_KIB(4), NONE, "nothing of it is left")                                  \
     M(STATUS, 20, BUS, TN_U, TN_K, TN_KIB(4), STATUS_IS, "every process: state, life, restarts, confinement")          \
     M(BUS_STATUS, 26, BUS, TN_B, TN_K, TN_KIB(256), NONE, "what peers have sent, and what of it was not let through")  \
     M(PEER_CUT, 27, BUS, TN_B, TN_K, TN_KIB(4), NONE, "a peer was cut off, and why")                                   \
     M(STATUS_IS, 21, BUS, TN_K, TN_U, TN_KIB(256), NONE, "the answer to it")                                           \
+    M(HOST_ASK, 28, BUS, TN_X, TN_K, TN_KIB(16), HOST_IS, "of the host: which runs are over, how much room a disk has")  \
+    M(HOST_IS, 29, BUS, TN_K, TN_X, TN_KIB(16), NONE, "what can be told of it")                                        \
     /* compiler */                                                                                                     \
     M(COMPILE, 30, BUS, TN_U | TN_S, TN_C, TN_MIB(6), COMPILED, "a config's text and its parameters")                  \
     M(COMPILED, 31, BUS, TN_C, TN_U | TN_S, TN_MIB(64), NONE, "the plan, or null, and diagnostics")                    \

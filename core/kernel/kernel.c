@@ -198,7 +198,9 @@ static struct tn_worker *worker_of_pid(struct tn_kernel *kernel, pid_t pid)
 
 static bool is_known(void *arg, pid_t pid)
 {
-    return worker_of_pid(arg, pid) != NULL;
+    const struct tn_kernel *kernel = arg;
+
+    return worker_of_pid(arg, pid) != NULL || tn_clears_knows(kernel->clears, pid);
 }
 
 static void on_child(evutil_socket_t number, short what, void *arg)
@@ -212,7 +214,7 @@ static void on_child(evutil_socket_t number, short what, void *arg)
 
         if (worker != NULL)
             worker_ended(worker, status);
-        else
+        else if (!tn_clears_reaped(kernel->clears, pid, status))
             (void)tn_programs_reaped(kernel->programs, pid, status); /* or it was an orphan */
     }
 }
@@ -418,6 +420,8 @@ static int kernel_open(struct tn_kernel *kernel, struct tn_err *err)
         watch(kernel, SIGINT, EV_SIGNAL, on_term);
     else
         signal(SIGINT, SIG_IGN); /* Ctrl-C is for who started us, and it says what follows from it */
+    kernel->clears = tn_clears_open(
+        &(struct tn_clears_config){.base = kernel->base, .reply = tn_kernel__reply, .arg = kernel});
     kernel->programs = tn_programs_open(&programs, err);
     if (kernel->programs == NULL || add_workers(kernel, err) != 0)
         return -1;
@@ -443,6 +447,7 @@ static void kernel_close(struct tn_kernel *kernel)
     cJSON_Delete(kernel->client_traffic);
     tn_link_close(kernel->link);
     tn_programs_close(kernel->programs);
+    tn_clears_close(kernel->clears);
     for (size_t i = 0; i < kernel->event_count; i++)
         event_free(kernel->events[i]);
     tn_seen_free(kernel->seen);

@@ -222,6 +222,16 @@ static void take_status(struct tn_kernel *kernel, const struct tn_header *header
     tn_kernel__reply(kernel, header, TN_MSG_STATUS_IS, body);
 }
 
+static void take_clear(struct tn_worker *worker, const struct tn_header *header, const cJSON *body)
+{
+    struct tn_kernel *kernel = worker->kernel;
+    struct tn_places own;
+
+    tn_places_of(worker, kernel->config, &own);
+    tn_clears_request(kernel->clears, worker->manifest->name, &own, header, body);
+    tn_places_free(&own);
+}
+
 static void take_program(struct tn_kernel *kernel, const struct tn_header *header, const uint8_t *body)
 {
     struct tn_worker *worker = worker_at(kernel, header->source);
@@ -236,6 +246,8 @@ static void take_program(struct tn_kernel *kernel, const struct tn_header *heade
         tn_programs_start(kernel->programs, worker->manifest, header, json);
     else if (header->kind == TN_MSG_PROGRAM_STOP)
         tn_programs_stop(kernel->programs, worker->manifest, header, json);
+    else if (header->kind == TN_MSG_PROGRAM_CLEAR)
+        take_clear(worker, header, json);
     else
         tn_programs_list(kernel->programs, worker->manifest, header);
 }
@@ -332,6 +344,7 @@ static void take_request(struct tn_kernel *kernel, const struct tn_header *heade
     case TN_MSG_PROGRAM_START:
     case TN_MSG_PROGRAM_STOP:
     case TN_MSG_PROGRAM_LIST:
+    case TN_MSG_PROGRAM_CLEAR:
         take_program(kernel, header, body);
         return;
     default:

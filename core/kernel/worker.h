@@ -3,6 +3,8 @@
 #ifndef TN_KERNEL_WORKER_H
 #define TN_KERNEL_WORKER_H
 
+#include "core/kernel/clears.h"
+#include "core/kernel/confinement.h"
 #include "core/kernel/kernel.h"
 #include "core/kernel/link.h"
 #include "core/kernel/manifest.h"
@@ -49,6 +51,7 @@ struct tn_kernel {
     int bus_fd;            /* the bus's end of the link, until it is spawned */
     cJSON *settings;       /* owned; of the operator */
     struct tn_programs *programs;
+    struct tn_clears *clears; /* owned */
     struct tn_seen *seen;
     uint32_t life;      /* own */
     uint32_t last_life; /* that was given to anybody */

@@ -32,7 +32,8 @@ struct level {
 
 struct tn_removal {
     char *path;    /* owned */
-    int parent_fd; /* of the folder above `path`, O_PATH; -1: there is nothing to do */
+    char *name;    /* owned; its last component */
+    int parent_fd; /* of the folder above `path`; -1: there is nothing to do */
     bool begun;
     struct level levels[OPEN_FOLDERS]; /* the first is the tree's root */
     size_t depth;
@@ -265,10 +266,9 @@ static void leave(struct tn_removal *removal)
 
 /* ---- the whole ---- */
 
-struct tn_removal *tn_removal_begin(const char *path)
+static struct tn_removal *new_removal(const char *path)
 {
     struct tn_removal *removal = calloc(1, sizeof(*removal));
-    auto_free char *above = tn_fs_path("%s", path);
     char *slash;
 
     if (removal == NULL)
@@ -276,8 +276,16 @@ struct tn_removal *tn_removal_begin(const char *path)
     removal->path = tn_fs_path("%s", path);
     while ((slash = strrchr(removal->path, '/')) != NULL && slash[1] == '\0' && slash != removal->path)
         *slash = '\0';
-    snprintf(above, strlen(above) + 1, "%s", removal->path);
-    slash = strrchr(above, '/');
+    return removal;
+}
+
+struct tn_removal *tn_removal_begin(const char *path)
+{
+    struct tn_removal *removal = new_removal(path);
+    auto_free char *above = tn_fs_path("%s", removal->path);
+    char *slash = strrchr(above, '/');
+
+    removal->name = tn_fs_path("%s", slash != NULL ? slash + 1 : above);
     if (slash != NULL)
         slash[slash == above ? 1 : 0] = '\0';
     removal->parent_fd = open(slash != NULL ? above : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -286,15 +294,24 @@ struct tn_removal *tn_removal_begin(const char *path)
     return removal;
 }
 
+struct tn_removal *tn_removal_begin_at(int parent_fd, const char *name, const char *path)
+{
+    struct tn_removal *removal = new_removal(path);
+
+    removal->name = tn_fs_path("%s", name);
+    removal->parent_fd = fcntl(parent_fd, F_DUPFD_CLOEXEC, 3);
+    if (removal->parent_fd < 0)
+        tn_err_sys(&removal->err, errno, "cannot remove %s", removal->path);
+    return removal;
+}
+
 bool tn_removal_step(struct tn_removal *removal, size_t entries)
 {
-    const char *slash = strrchr(removal->path, '/');
-
     if (removal->parent_fd < 0)
         return false;
     if (!removal->begun) {
         removal->begun = true;
-        remove_entry(removal, slash != NULL ? slash + 1 : removal->path);
+        remove_entry(removal, removal->name);
     }
     while (removal->depth > 0 && entries > 0) {
         const struct dirent *entry = readdir(removal->levels[removal->depth - 1].dir);
@@ -321,6 +338,7 @@ int tn_removal_end(struct tn_removal *removal, struct tn_err *err)
     }
     if (removal->parent_fd >= 0)
         close(removal->parent_fd);
+    free(removal->name);
     free(removal->path);
     free(removal);
     return failed;

@@ -16,6 +16,8 @@ struct tn_removal; /* opaque */
 
 /* Begins with the file or folder `path`; one that does not exist is removed already. */
 struct tn_removal *tn_removal_begin(const char *path);
+/* The same for `name` (one component) in the folder `parent_fd`, which is duplicated; `path` is for errors. */
+struct tn_removal *tn_removal_begin_at(int parent_fd, const char *name, const char *path);
 /* Looks at about `entries` of its entries. False when it is over. */
 bool tn_removal_step(struct tn_removal *removal, size_t entries);
 /* Frees. 0 if nothing is left. */
