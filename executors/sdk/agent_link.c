@@ -132,7 +132,7 @@ static void greet(struct tn_agent_link *link)
 static void take_connection(struct tn_agent_link *link, int fd)
 {
     link->fd = fd;
-    link->greetings = 0;
+    link->greetings = link->torn_welcomes = 0;
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     link->read = event_new(link->base, fd, EV_READ | EV_PERSIST, on_readable, link);

@@ -43,7 +43,8 @@ struct tn_agent_link {
     struct event *write; /* owned */
     struct event *timer; /* owned */
     int retry_ms;
-    int greetings; /* HELLOs on this connection */
+    int greetings;     /* HELLOs on this connection */
+    int torn_welcomes; /* on this connection: with a payload that is not theirs */
     bool paused;
     bool shutdown;      /* a SHUTDOWN is queued or applied: losing the agent is what we want */
     long long deadline; /* monotonic ms; while not up */

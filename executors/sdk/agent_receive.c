@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { TORN_WELCOMES_MAX = 16 }; /* on one connection */
+
 static void forget_done(struct tn_agent_link *link, uint64_t number)
 {
     bool some = false;
@@ -215,7 +217,8 @@ int tn_agent_link__take_packets(struct tn_agent_link *link, const bool *freed)
         const uint8_t *bytes = (const uint8_t *)link->in.data + at;
         struct tn_agent_packet packet;
 
-        if (tn_agent_packet_get(bytes, &packet) != 0) {
+        if (tn_agent_packet_get(bytes, &packet) != 0 ||
+            (link->state != LINK_UP && packet.type != TN_AGENT_WELCOME)) {
             if (link->state == LINK_UP)
                 return -1;
             at++; /* looking for the WELCOME behind what a port still held */
@@ -224,7 +227,8 @@ int tn_agent_link__take_packets(struct tn_agent_link *link, const bool *freed)
         if (link->in.len - at - TN_AGENT_PACKET_HEADER < packet.length)
             break;
         if (tn_agent_packet_verify(&packet, bytes + TN_AGENT_PACKET_HEADER) != 0) {
-            if (link->state == LINK_UP)
+            /* Each costs a sum over its length, and a hostile agent could begin one every few bytes. */
+            if (link->state == LINK_UP || ++link->torn_welcomes > TORN_WELCOMES_MAX)
                 return -1;
             at++;
             continue;
