@@ -96,8 +96,8 @@ static int start_process(struct session *session, const struct folders *folders,
 {
     auto_free char *root = folders_programs(err);
     auto_free char *program = NULL;
-    int ready[2];
-    int life[2];
+    int ready[2] = {-1, -1};
+    int life[2] = {-1, -1};
     int rc;
 
     if (root == NULL || high_pipe(ready, err) != 0)

@@ -50,7 +50,7 @@ static bool cron_range(const struct cron_field *field, const char **text)
     long step;
     char *end;
 
-    if (**text == '*')
+    if (**text == '*') /* NOLINT(bugprone-branch-clone): one side steps on, the other reads a number first */
         (*text)++;
     else if (!cron_value(field, text, &first))
         return false;

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <yaml.h>
 
+enum { VALUES_FIRST = 256 }; /* room for children of open collections; grows */
+
 struct frame {
     struct node *node;
     const char *anchor; /* or NULL */
@@ -80,7 +82,7 @@ static void push_value(struct composer *c, struct node *node)
         return;
     }
     if (c->value_count == c->value_size) {
-        c->value_size = c->value_size == 0 ? 256 : c->value_size * 2;
+        c->value_size *= 2;
         c->values = reallocarray(c->values, c->value_size, sizeof(*c->values));
         if (c->values == NULL)
             tn_fatal(3, "out of memory: %zu YAML values", c->value_size);
@@ -214,7 +216,7 @@ static void on_end(struct composer *c)
 {
     struct frame *frame = &c->stack[--c->depth];
     struct node *node = frame->node;
-    struct node **children = c->values != NULL ? c->values + frame->base : NULL;
+    struct node **children = c->values + frame->base;
     size_t count = c->value_count - frame->base;
     struct anchor *anchor = frame->anchor != NULL ? table__get(&c->anchors, frame->anchor) : NULL;
 
@@ -335,6 +337,10 @@ void yaml__compose(struct yaml_tree *tree, const struct source *source, struct d
     if (!yaml_parser_initialize(&parser))
         tn_fatal(3, "out of memory: the YAML parser");
     c.anchor_names = arena__alloc(c.arena, LIMIT_ANCHORS * sizeof(*c.anchor_names));
+    c.values = calloc(VALUES_FIRST, sizeof(*c.values));
+    if (c.values == NULL)
+        tn_fatal(3, "out of memory: YAML values");
+    c.value_size = VALUES_FIRST;
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&parser, (const unsigned char *)source->text, source->len);
     run_parser(&c, &parser);

@@ -233,7 +233,7 @@ static bool find_whole(struct tn_blobs *blobs, const char *scope, const char *pr
     while (!found) {
         struct tn_err err = TN_ERR_INIT;
         struct tn_cache cache;
-        uint64_t size;
+        uint64_t size = 0;
 
         if (!tn_cache_newest(scope, prefix, damaged, &cache))
             return false;
@@ -332,7 +332,7 @@ static int verify_layers(struct tn_blobs *blobs, const struct tn_layer_jobs *job
     for (size_t i = 0; i < count; i++) {
         auto_free char *id = tn_fs_path("workspace%s", strrchr(layers[i].path, '/'));
         struct tn_err own = TN_ERR_INIT;
-        uint64_t size;
+        uint64_t size = 0;
         cJSON *item;
 
         if (tn_blobs_verify(blobs, layers[i].path, &size, &own) != 0)
@@ -398,7 +398,7 @@ static int find_source(struct tn_blobs *blobs, const char *pipeline, cJSON *answ
     auto_free char *path = tn_layout_source(blobs->layout, pipeline);
     auto_free char *id = tn_fs_path("source%s", strrchr(path, '/'));
     struct tn_err own = TN_ERR_INIT;
-    uint64_t size;
+    uint64_t size = 0;
 
     if (access(path, F_OK) != 0)
         return 0;

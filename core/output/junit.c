@@ -273,6 +273,8 @@ static ssize_t next_piece(struct source *source, char *piece)
     size_t length = source->left < PIECE ? source->left : PIECE;
     ssize_t got;
 
+    if (source->fd < 0 && length == 0)
+        return 0;
     if (source->fd < 0) {
         memcpy(piece, source->bytes, length);
         source->bytes += length;

@@ -551,7 +551,7 @@ int tn_mask_state_import(const struct tn_mask *mask, struct tn_mask_state *state
     tn_mask_state_free(state);
     text = import_before(state, text);
     for (; hex_digit(text[0]) >= 0 && hex_digit(text[1]) >= 0; text += 2) {
-        uint8_t byte = (uint8_t)(hex_digit(text[0]) << 4 | hex_digit(text[1]));
+        uint8_t byte = (uint8_t)((unsigned)hex_digit(text[0]) << 4 | (unsigned)hex_digit(text[1]));
 
         tn_buf_add(&state->carry, &byte, 1);
     }

@@ -119,7 +119,7 @@ static int tell(add_form *add, const void *how, const char *value, size_t length
     auto_buf struct tn_buf form = TN_BUF_INIT;
 
     add(&form, value, length, how);
-    if (form.len == length && memcmp(form.data, value, length) == 0)
+    if (form.len == length && (length == 0 || memcmp(form.data, value, length) == 0))
         return 0;
     return cb(arg, form.data, form.len);
 }

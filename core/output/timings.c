@@ -146,9 +146,10 @@ static bool stays(const char *line, size_t length, struct tn_timings *timings, c
     struct tn_timing old = {.file = tn_json_string(json, "file", ""),
                             .classname = tn_json_string(json, "classname", ""),
                             .name = tn_json_string(json, "name", "")};
+    const uint64_t today = run->now / DAY_S;
     struct tn_timing *same;
 
-    if (json == NULL || tn_json_number(json, "day", 0) + (double)run->keep_days < (double)(run->now / DAY_S))
+    if (json == NULL || tn_json_number(json, "day", 0) + (double)run->keep_days < (double)today)
         return false;
     same = timings->count > 0 ? bsearch(&old, timings->all, timings->count, sizeof(old), by_group) : NULL;
     if (same == NULL)
@@ -205,7 +206,7 @@ static void make_header(char header[TAR_BLOCK], size_t size, time_t now)
     snprintf(header + 136, 12, "%011llo", (unsigned long long)now);
     memset(header + 148, ' ', 8);
     header[156] = '0';
-    memcpy(header + 257,
+    memcpy(header + 257, /* NOLINT(bugprone-not-null-terminated-result): the format wants none */
            "ustar\0"
            "00",
            8);

@@ -30,7 +30,7 @@ static void add_header(struct tn_buf *tar, const char *path, unsigned mode, size
     memset(header + SUM_AT, ' ', SUM_LEN);
     header[156] = type;
     snprintf(header + 157, 100, "%s", link);
-    memcpy(header + 257, "ustar\00000", 8);
+    memcpy(header + 257, "ustar\00000", 8); /* NOLINT(bugprone-not-null-terminated-result): the format wants none */
     for (size_t i = 0; i < BLOCK; i++)
         sum += (uint8_t)header[i];
     put(header + SUM_AT, SUM_LEN - 1, sum);

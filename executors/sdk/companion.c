@@ -297,7 +297,8 @@ void tn_companion_keep_program(struct tn_task *task, const struct tn_environment
     free_words(task->companions->program);
     task->companions->program = calloc(count + 1, sizeof(char *));
     for (size_t i = 0; i < count && task->companions->program != NULL; i++)
-        task->companions->program[i] = strdup(environment->program[i]);
+        if ((task->companions->program[i] = strdup(environment->program[i])) == NULL)
+            tn_fatal(3, "out of memory: a word of an entrypoint");
     if (task->companions->program == NULL)
         tn_fatal(3, "out of memory: the words of an entrypoint");
 }

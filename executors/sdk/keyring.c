@@ -55,7 +55,7 @@ static void read_key(struct tn_identity *identity, const cJSON *item)
     } else if (tn_ssh_key_read(text.data, text.len, &identity->key, &err) != 0) {
         tn_err_wrap(&err, "the SSH key for %s, %s", identity->host, identity->file);
     } else {
-        if (text.data[text.len - 1] != '\n')
+        if (text.len == 0 || text.data[text.len - 1] != '\n')
             tn_buf_adds(&text, "\n"); /* without it ssh calls the key invalid */
         identity->text = tn_buf_steal(&text);
     }

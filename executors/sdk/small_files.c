@@ -58,7 +58,7 @@ void tn_small_add(struct tn_buf *tar, const char *name, unsigned mode, const voi
     snprintf(header + 136, 12, "%011o", (unsigned)(tn_now_ms() / 1000));
     memset(header + 148, ' ', 8);
     header[156] = name[0] != '\0' && name[strlen(name) - 1] == '/' ? '5' : '0';
-    memcpy(header + 257, "ustar\00000", 8);
+    memcpy(header + 257, "ustar\00000", 8); /* NOLINT(bugprone-not-null-terminated-result): the format wants none */
     for (size_t i = 0; i < BLOCK; i++)
         sum += (unsigned char)header[i];
     snprintf(header + 148, 7, "%06o", sum);

@@ -15,6 +15,8 @@ static void add_count(cJSON *sum, const cJSON *more, const char *key)
 
     if (count == NULL)
         count = cJSON_AddNumberToObject(sum, key, 0);
+    if (count == NULL)
+        tn_fatal(3, "out of memory: a sum of tests");
     cJSON_SetNumberValue(count, count->valuedouble + tn_json_number(more, key, 0));
 }
 
