@@ -1,3 +1,4 @@
+#include "core/kernel/host.h"
 #include "core/kernel/kernel.h"
 #include "core/kernel/places.h"
 #include "core/kernel/worker.h"
@@ -261,6 +262,18 @@ void tn_kernel__program_exited(void *arg, const char *executor, uint64_t task, u
             say(kernel, TN_MSG_PROGRAM_EXITED, kernel->workers[i].address, 0, task, attempt, body);
 }
 
+static void take_host(struct tn_kernel *kernel, const struct tn_header *header, const uint8_t *body)
+{
+    struct tn_err err = TN_ERR_INIT;
+    auto_json cJSON *json = tn_json_parse(body, header->length, "HOST_ASK", &err);
+    auto_json cJSON *answer = json != NULL ? tn_host_answer(kernel->config->run_dir, json, &err) : NULL;
+
+    if (answer == NULL)
+        refuse(kernel, header, "invalid", err.text);
+    else
+        tn_kernel__reply(kernel, header, TN_MSG_HOST_IS, answer);
+}
+
 /* The bus has said whether it has a socket for a process's new life. */
 static void take_answer(struct tn_kernel *kernel, const struct tn_header *header, const uint8_t *body)
 {
@@ -346,6 +359,9 @@ static void take_request(struct tn_kernel *kernel, const struct tn_header *heade
     case TN_MSG_PROGRAM_LIST:
     case TN_MSG_PROGRAM_CLEAR:
         take_program(kernel, header, body);
+        return;
+    case TN_MSG_HOST_ASK:
+        take_host(kernel, header, body);
         return;
     default:
         refuse(kernel, header, "invalid", "tenond does not do that");

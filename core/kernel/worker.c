@@ -1,4 +1,5 @@
 #include "core/kernel/worker.h"
+#include "core/kernel/host.h"
 #include "core/kernel/places.h"
 #include "core/kernel/spawn.h"
 #include "core/lib/cleanup.h"
@@ -39,6 +40,7 @@ static void make_environment(const struct tn_worker *worker, const struct tn_ker
                              const struct tn_places *places, struct variables *out)
 {
     const char *run = config->run_dir;
+    auto_free char *owner = worker->manifest != NULL ? tn_host_owner(run) : NULL;
 
     for (size_t i = 0; i < PASSED; i++)
         add(out, passed[i], getenv(passed[i]));
@@ -54,6 +56,7 @@ static void make_environment(const struct tn_worker *worker, const struct tn_ker
     add(out, "TENON_STATE", places->state);
     add(out, "TENON_STORE", places->store);
     add(out, "TENON_INSTALLATION", config->installation);
+    add(out, "TENON_OWNER", owner);
     add(out, "TENON_PRIVATE", config->is_private ? "1" : "0");
     add(out, "TENON_SETTINGS", config->settings_dir);
 }

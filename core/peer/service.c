@@ -94,6 +94,7 @@ int tn_service_init(struct tn_service *service, const char *role, struct tn_err 
     service->life = (uint32_t)life;
     if (read_settings(service, role, err) != 0)
         return -1;
+    service->owner = getenv("TENON_OWNER");
     service->is_private = is_private != NULL && strcmp(is_private, "1") == 0;
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole foreground group; tenond says when to stop */

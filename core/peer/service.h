@@ -5,11 +5,14 @@
  *   TENON_LIFE          own life, decimal
  *   TENON_BUS           "ipc://…" of its own socket on the bus
  *   TENON_EVENTS        "ipc://…" of the published events
- *   TENON_DATA          folder of the data sockets: "ipc://FOLDER/<address>.<life>", bound by tenon-output, one for
- * each executor and client, both numbers in hexadecimal (%04x.%08x) of the connecting side TENON_RUN           run
- * folder: sockets, private folders; lost at reboot TENON_STATE         state folder of this installation (or of this
- * run): ledger, logs, artifacts, checkpoints TENON_STORE         store folder: caches, counters; shared by the runs of
- * a user TENON_INSTALLATION  id that labels environments TENON_PRIVATE       "1" for `tenon run`: nothing outlives it
+ *   TENON_DATA          folder of the data sockets: "ipc://FOLDER/<address>.<life>/s", bound by tenon-output, one for
+ *                       each executor and client, both numbers in hexadecimal (%04x.%08x) of the connecting side
+ *   TENON_RUN           own run folder: sockets; lost at reboot
+ *   TENON_STATE         own state folder: of this installation, or of this run
+ *   TENON_STORE         own store folder: shared by the runs of a user
+ *   TENON_INSTALLATION  id that labels environments
+ *   TENON_OWNER         of executors: whose environments are (executors/docker/owner.h); may be missing
+ *   TENON_PRIVATE       "1" for `tenon run`: nothing outlives it
  *   TENON_SETTINGS      folder with a file ROLE.json of settings for each service, or empty: all as by default */
 #ifndef TN_SERVICE_H
 #define TN_SERVICE_H
@@ -29,6 +32,7 @@ struct tn_service {
     const char *state_dir;
     const char *store_dir;
     const char *installation;
+    const char *owner; /* may be NULL */
     bool is_private;
     cJSON *settings; /* owned; what this role gets of the settings (core/lib/settings.h), defaults filled in */
     void (*on_stop)(void *arg); /* called once at SIGTERM; NULL: the loop ends at once */

@@ -8,15 +8,9 @@
 #include "executors/docker/driver.h"
 #include "executors/docker/environment.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <time.h>
 
 enum {
@@ -25,8 +19,11 @@ enum {
     IDLE_PASS_MS = 600 * 1000, /* with nothing to remove, for containers of others' */
     ASK_MS = 30000,
     REMOVE_MS = 120000, /* a large image takes its time */
+    HOST_MS = 10000,
     IMAGES_MAX = 4096,
 };
+
+static const uint16_t kernel = TN_ADDRESS(TN_ROLE_KERNEL, 0);
 
 struct tn_cleanup_image {
     struct tn_image_record record;
@@ -43,40 +40,47 @@ double tn_cleanup_percent(double size, double available)
     return size > 0 ? 100.0 * (size - available) / size : 0;
 }
 
-static bool measure(const struct tn_docker_cleanup *cleanup, double *size, double *available)
-{
-    struct statvfs disk;
+static void on_disk(void *arg, const struct tn_msg *reply);
 
-    if (cleanup->data_root == NULL || statvfs(cleanup->data_root, &disk) != 0)
-        return false;
-    *size = (double)disk.f_blocks * (double)disk.f_frsize;
-    *available = (double)disk.f_bavail * (double)disk.f_frsize;
-    /* What only root may still use counts as used, as df has it. */
-    *size -= (double)(disk.f_bfree - disk.f_bavail) * (double)disk.f_frsize;
-    return true;
+/* tenond tells, since the engine's data folder is not to be seen from here. */
+static void ask_disk(struct tn_docker_cleanup *cleanup)
+{
+    auto_json cJSON *body = cJSON_CreateObject();
+    auto_free char *text = NULL;
+
+    if (cleanup->asking) { /* before what has happened meanwhile */
+        cleanup->ask_again = true;
+        return;
+    }
+    if (cleanup->data_root == NULL) {
+        on_disk(cleanup, NULL);
+        return;
+    }
+    cleanup->asking = true;
+    cJSON_AddStringToObject(body, "disk", cleanup->data_root);
+    text = tn_json_print(body);
+    tn_peer_request(tn_executor_service(cleanup->docker->executor)->bus, TN_MSG_HOST_ASK, kernel, 0, 0, text,
+                    strlen(text), HOST_MS, on_disk, cleanup);
 }
 
 /* Is there more on the disk than is wished? */
 static bool is_over(const struct tn_docker_cleanup *cleanup)
 {
-    double size;
-    double available;
-
-    return measure(cleanup, &size, &available) &&
-           (tn_cleanup_percent(size, available) > cleanup->above_percent || available < cleanup->reserve);
+    return cleanup->measured &&
+           (tn_cleanup_percent(cleanup->disk_size, cleanup->disk_available) > cleanup->above_percent ||
+            cleanup->disk_available < cleanup->reserve);
 }
 
 /* A little more than the reserve must be free before jobs begin again, or each would stop the next. */
 static void admit(struct tn_docker_cleanup *cleanup)
 {
     bool was_full = cleanup->full[0] != '\0';
-    double size;
-    double available;
+    double available = cleanup->disk_available;
     char room[32];
     char reserve[32];
     char text[sizeof(cleanup->full)] = "";
 
-    if (measure(cleanup, &size, &available) && available < cleanup->reserve * (was_full ? 1.05 : 1))
+    if (cleanup->measured && available < cleanup->reserve * (was_full ? 1.05 : 1))
         snprintf(
             text, sizeof(text),
             "the Docker Engine's disk (%.150s) has %s free, and %s are kept free (store.reserve): free space there "
@@ -90,6 +94,43 @@ static void admit(struct tn_docker_cleanup *cleanup)
         tn_info("%s", was_full ? "the Docker Engine's disk has room again" : text);
         tn_docker_announce(cleanup->docker);
     }
+}
+
+static void take_disk(struct tn_docker_cleanup *cleanup, const struct tn_msg *reply)
+{
+    auto_json cJSON *json = reply != NULL ? tn_json_parse(reply->body, reply->header.length, "HOST_IS", NULL) : NULL;
+    const cJSON *disk = tn_json_get(json, "disk");
+    double size = (double)tn_json_u64(disk, "size", 0);
+    double unused = (double)tn_json_u64(disk, "free", 0);
+
+    if (disk == NULL && cleanup->measured)
+        tn_debug("the disk of the engine's data folder %.200s cannot be measured", cleanup->data_root);
+    cleanup->measured = disk != NULL;
+    cleanup->disk_available = (double)tn_json_u64(disk, "available", 0);
+    /* What only root may still use counts as used, as df has it. */
+    cleanup->disk_size = size - (unused - cleanup->disk_available);
+}
+
+static void on_disk(void *arg, const struct tn_msg *reply)
+{
+    struct tn_docker_cleanup *cleanup = arg;
+    void (*known)(struct tn_docker *) = cleanup->on_known;
+    void (*then)(struct tn_docker_cleanup *) = cleanup->then;
+
+    cleanup->asking = false;
+    if (cleanup->ask_again) {
+        cleanup->ask_again = false;
+        ask_disk(cleanup);
+        return;
+    }
+    take_disk(cleanup, reply);
+    cleanup->on_known = NULL;
+    cleanup->then = NULL;
+    admit(cleanup);
+    if (known != NULL)
+        known(cleanup->docker);
+    if (then != NULL)
+        then(cleanup);
 }
 
 /* ---- images ---- */
@@ -107,7 +148,7 @@ static void end_pass(struct tn_docker_cleanup *cleanup)
     cleanup->n_images = 0;
     /* A new job may have ended and left an image behind: soon enough when the disk is over its mark. */
     cleanup->next_pass_ms = tn_docker_now_ms() + (is_over(cleanup) ? PASS_MS : wait);
-    admit(cleanup);
+    cleanup->passing = false;
 }
 
 static void on_image_removed(int status, const cJSON *json, const struct tn_err *err, void *arg)
@@ -129,7 +170,8 @@ static void on_image_removed(int status, const cJSON *json, const struct tn_err 
         tn_debug("image %s stays: %s", image->record.name, err->text); /* a container has it */
     }
     cleanup->at++;
-    next_image(cleanup);
+    cleanup->then = next_image;
+    ask_disk(cleanup);
 }
 
 static void remove_image(struct tn_docker_cleanup *cleanup, const struct tn_cleanup_image *image)
@@ -269,25 +311,28 @@ static void begin_images(struct tn_docker_cleanup *cleanup, const cJSON *contain
 
 /* ---- containers of runs that were killed ---- */
 
-static bool is_dead(const struct tn_docker_cleanup *cleanup, const cJSON *container)
+static enum tn_owner_life life_of(const struct tn_docker_cleanup *cleanup, const cJSON *container,
+                                  struct tn_owner *owner)
 {
     const char *text = tn_json_string(tn_json_get(container, "Labels"), TN_LABEL_OWNER, "");
     bool runs = strcmp(tn_json_string(container, "State", "running"), "running") == 0;
-    struct tn_owner owner;
-    struct stat status;
-    const char *name;
-    bool there;
 
-    if (!cleanup->is_owner || !tn_owner_parse(text, &owner))
-        return false;
+    if (!cleanup->is_owner || !tn_owner_parse(text, owner))
+        return TN_OWNER_UNKNOWN;
     /* Where several hosts share an engine, another boot may be another host's. */
-    if (cleanup->docker->remote && strcmp(owner.boot, cleanup->ours.boot) != 0)
-        return false;
-    there = stat(owner.run, &status) == 0 || errno != ENOENT;
-    name = strrchr(owner.run, '/') + 1;
-    for (size_t i = 0; i < cleanup->n_dead; i++)
-        there = there && strcmp(cleanup->dead[i], name) != 0;
-    return tn_owner_life(&owner, &cleanup->ours, there, runs) == TN_OWNER_DEAD;
+    if (cleanup->docker->remote && strcmp(owner->boot, cleanup->ours.boot) != 0)
+        return TN_OWNER_UNKNOWN;
+    return tn_owner_life(owner, &cleanup->ours, runs);
+}
+
+static bool has_text(const cJSON *list, const char *text)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach (item, list)
+        if (cJSON_IsString(item) && strcmp(item->valuestring, text) == 0)
+            return true;
+    return false;
 }
 
 static void on_orphan_removed(int status, const cJSON *json, const struct tn_err *err, void *arg)
@@ -296,10 +341,56 @@ static void on_orphan_removed(int status, const cJSON *json, const struct tn_err
         tn_warn("a container of a run that was killed stays: %s", err->text);
 }
 
+/* `gone` are the runs that tenond says are over. */
+static void remove_orphans(struct tn_docker_cleanup *cleanup, const cJSON *gone)
+{
+    const cJSON *container;
+
+    cJSON_ArrayForEach (container, cleanup->containers) {
+        const char *id = tn_json_string(container, "Id", "");
+        struct tn_owner owner;
+        enum tn_owner_life life = life_of(cleanup, container, &owner);
+
+        if (id[0] == '\0' ||
+            (life != TN_OWNER_DEAD && (life != TN_OWNER_ASK || !has_text(gone, tn_owner_name(&owner)))))
+            continue;
+        tn_info("removes container %.12s of a run that was killed", id);
+        (void)tn_engine_remove(cleanup->docker->engine, id, TN_ENGINE_THEN(REMOVE_MS, on_orphan_removed, NULL));
+    }
+}
+
+static void on_runs(void *arg, const struct tn_msg *reply)
+{
+    struct tn_docker_cleanup *cleanup = arg;
+    auto_json cJSON *json = reply != NULL ? tn_json_parse(reply->body, reply->header.length, "HOST_IS", NULL) : NULL;
+
+    if (cleanup->docker->usable) /* else the next pass finds them again */
+        remove_orphans(cleanup, tn_json_get(json, "gone"));
+    begin_images(cleanup, cleanup->containers);
+}
+
+/* Runs beside ours that have containers. */
+static cJSON *runs_of(const struct tn_docker_cleanup *cleanup)
+{
+    cJSON *runs = cJSON_CreateArray();
+    const cJSON *container;
+
+    cJSON_ArrayForEach (container, cleanup->containers) {
+        struct tn_owner owner;
+
+        if (life_of(cleanup, container, &owner) == TN_OWNER_ASK && !has_text(runs, tn_owner_name(&owner)) &&
+            cJSON_GetArraySize(runs) < TN_CLEANUP_RUNS_MAX)
+            cJSON_AddItemToArray(runs, cJSON_CreateString(tn_owner_name(&owner)));
+    }
+    return runs;
+}
+
 static void on_containers(int status, const cJSON *json, const struct tn_err *err, void *arg)
 {
     struct tn_docker_cleanup *cleanup = arg;
-    const cJSON *container;
+    auto_json cJSON *body = NULL;
+    auto_free char *text = NULL;
+    cJSON *runs;
 
     cleanup->call = NULL;
     cleanup->n_removed = cleanup->at = cleanup->n_images = 0;
@@ -308,15 +399,19 @@ static void on_containers(int status, const cJSON *json, const struct tn_err *er
         end_pass(cleanup);
         return;
     }
-    cJSON_ArrayForEach (container, json) {
-        const char *id = tn_json_string(container, "Id", "");
-
-        if (id[0] == '\0' || !is_dead(cleanup, container))
-            continue;
-        tn_info("removes container %.12s of a run that was killed", id);
-        (void)tn_engine_remove(cleanup->docker->engine, id, TN_ENGINE_THEN(REMOVE_MS, on_orphan_removed, NULL));
+    cJSON_Delete(cleanup->containers);
+    cleanup->containers = cJSON_Duplicate(json, true);
+    runs = runs_of(cleanup);
+    if (cJSON_GetArraySize(runs) == 0) {
+        cJSON_Delete(runs);
+        on_runs(cleanup, NULL);
+        return;
     }
-    begin_images(cleanup, json);
+    body = cJSON_CreateObject();
+    cJSON_AddItemToObject(body, "runs", runs);
+    text = tn_json_print(body);
+    tn_peer_request(tn_executor_service(cleanup->docker->executor)->bus, TN_MSG_HOST_ASK, kernel, 0, 0, text,
+                    strlen(text), HOST_MS, on_runs, cleanup);
 }
 
 /* ---- when ---- */
@@ -324,33 +419,14 @@ static void on_containers(int status, const cJSON *json, const struct tn_err *er
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
     struct tn_docker_cleanup *cleanup = arg;
-    uint64_t now = tn_docker_now_ms();
-    bool due = !cleanup->begun || now >= cleanup->next_pass_ms;
+    bool due = !cleanup->begun || tn_docker_now_ms() >= cleanup->next_pass_ms;
 
-    admit(cleanup);
-    if (cleanup->docker->usable && cleanup->call == NULL && due) {
-        cleanup->begun = true;
+    if (!cleanup->asking)
+        ask_disk(cleanup);
+    if (cleanup->docker->usable && !cleanup->passing && due) {
+        cleanup->begun = cleanup->passing = true;
         cleanup->call =
             tn_engine_list(cleanup->docker->engine, NULL, 0, TN_ENGINE_THEN(ASK_MS, on_containers, cleanup));
-    }
-}
-
-/* Run folders beside ours whose tenond is gone: it holds a lock as long as it lives. */
-static void find_dead(struct tn_docker_cleanup *cleanup)
-{
-    char parent[sizeof(cleanup->ours.run)];
-    auto_dir DIR *dir = NULL;
-    const struct dirent *entry;
-
-    snprintf(parent, sizeof(parent), "%s", cleanup->ours.run);
-    dir = opendir(dirname(parent));
-    while (dir != NULL && (entry = readdir(dir)) != NULL && cleanup->n_dead < TN_CLEANUP_DEAD_MAX) {
-        auto_free char *path = tn_fs_path("%s/%s/lock", parent, entry->d_name);
-        auto_fd int lock = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-
-        if (entry->d_name[0] != '.' && strlen(entry->d_name) < TN_CLEANUP_NAME_MAX && lock >= 0 &&
-            flock(lock, LOCK_SH | LOCK_NB) == 0)
-            snprintf(cleanup->dead[cleanup->n_dead++], TN_CLEANUP_NAME_MAX, "%s", entry->d_name);
     }
 }
 
@@ -364,9 +440,7 @@ void tn_docker_cleanup_open(struct tn_docker_cleanup *cleanup, struct tn_docker 
     cleanup->above_percent = tn_json_number(wishes, "images_above", 80);
     cleanup->unused_for_s = tn_json_number(wishes, "images_unused_for", 3600);
     cleanup->reserve = tn_json_number(tn_json_get(settings, "store"), "reserve", 1e9);
-    cleanup->is_owner = tn_owner_of(service->run_dir, &cleanup->ours);
-    if (cleanup->is_owner)
-        find_dead(cleanup);
+    cleanup->is_owner = service->owner != NULL && tn_owner_parse(service->owner, &cleanup->ours);
 }
 
 void tn_docker_cleanup_info(struct tn_docker_cleanup *cleanup, const cJSON *info)
@@ -375,24 +449,22 @@ void tn_docker_cleanup_info(struct tn_docker_cleanup *cleanup, const cJSON *info
     cleanup->said_root = tn_fs_path("%s", tn_json_string(info, "DockerRootDir", ""));
 }
 
-void tn_docker_cleanup_engine(struct tn_docker_cleanup *cleanup)
+void tn_docker_cleanup_engine(struct tn_docker_cleanup *cleanup, void (*known)(struct tn_docker *docker))
 {
     struct tn_service *service = tn_executor_service(cleanup->docker->executor);
     const char *root = cleanup->said_root != NULL ? cleanup->said_root : "";
     struct timeval every = {LOOK_S, 0};
-    struct statvfs disk;
 
     free(cleanup->data_root);
-    cleanup->data_root = !cleanup->docker->remote && root[0] == '/' && statvfs(root, &disk) == 0 ? strdup(root) : NULL;
-    if (cleanup->data_root == NULL)
-        tn_debug("the engine's data folder \"%.200s\" is not on this host: its disk is not looked after", root);
-    if (cleanup->timer == NULL) {
-        cleanup->timer = event_new(service->base, -1, EV_PERSIST, on_timer, cleanup);
-        if (cleanup->timer == NULL || event_add(cleanup->timer, &every) != 0)
-            tn_fatal(3, "out of memory: a timer");
-        event_active(cleanup->timer, EV_TIMEOUT, 0);
-    }
-    admit(cleanup);
+    cleanup->data_root = !cleanup->docker->remote && root[0] == '/' ? strdup(root) : NULL;
+    cleanup->on_known = known;
+    ask_disk(cleanup);
+    if (cleanup->timer != NULL)
+        return;
+    cleanup->timer = event_new(service->base, -1, EV_PERSIST, on_timer, cleanup);
+    if (cleanup->timer == NULL || event_add(cleanup->timer, &every) != 0)
+        tn_fatal(3, "out of memory: a timer");
+    event_active(cleanup->timer, EV_TIMEOUT, 0);
 }
 
 void tn_docker_cleanup_close(struct tn_docker_cleanup *cleanup)
@@ -401,6 +473,7 @@ void tn_docker_cleanup_close(struct tn_docker_cleanup *cleanup)
         tn_engine_cancel(cleanup->call);
     if (cleanup->timer != NULL)
         event_free(cleanup->timer);
+    cJSON_Delete(cleanup->containers);
     free(cleanup->images);
     free(cleanup->said_root);
     free(cleanup->data_root);

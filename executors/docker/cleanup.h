@@ -2,8 +2,8 @@
  * no job has used for a while are removed, the least recently used first; containers of runs that were killed are
  * removed; and below store.reserve no further job is begun. Looks at the start and every few seconds.
  *
- * The disk is measured where this host has the engine's data folder: of an engine on another host nothing is known, and
- * nothing is removed. */
+ * The disk is measured, by tenond, where this host has the engine's data folder: of an engine on another host nothing
+ * is known, and nothing is removed. */
 #ifndef TN_EXECUTORS_DOCKER_CLEANUP_H
 #define TN_EXECUTORS_DOCKER_CLEANUP_H
 
@@ -17,8 +17,7 @@
 struct tn_docker;
 struct tn_engine_call;
 
-#define TN_CLEANUP_NAME_MAX 64 /* of a run folder that nobody holds any more */
-#define TN_CLEANUP_DEAD_MAX 64
+#define TN_CLEANUP_RUNS_MAX 64 /* that tenond is asked about at once */
 
 struct tn_cleanup_image; /* what may be removed */
 
@@ -26,19 +25,28 @@ struct tn_docker_cleanup {
     struct tn_docker *docker; /* borrowed */
     struct event *timer;      /* owned */
     char *said_root;          /* owned; the engine's data folder, as it says */
-    char *data_root;          /* owned; NULL: the engine's disk cannot be seen from here */
+    char *data_root;          /* owned; NULL: the engine's disk is not of this host */
     double above_percent;
     double unused_for_s;
     double reserve; /* bytes */
     char full[400]; /* why no further job is begun, or "" */
 
     struct tn_owner ours;
-    bool is_owner;                                       /* `ours` is known */
-    char dead[TN_CLEANUP_DEAD_MAX][TN_CLEANUP_NAME_MAX]; /* run folders that nobody held at the start */
-    size_t n_dead;
+    bool is_owner; /* `ours` is known */
+
+    /* the disk */
+    bool asking;    /* tenond has not answered yet */
+    bool ask_again; /* and what it will say is old */
+    bool measured;
+    double disk_size; /* bytes */
+    double disk_available;
+    void (*on_known)(struct tn_docker *docker);
+    void (*then)(struct tn_docker_cleanup *cleanup); /* how the pass goes on */
 
     /* a pass; one request at a time */
     struct tn_engine_call *call;
+    cJSON *containers; /* owned; all of the engine */
+    bool passing;
     bool begun; /* at least one */
     uint64_t next_pass_ms;
     struct tn_cleanup_image *images; /* owned; the next to go first */
@@ -52,8 +60,9 @@ struct tn_docker_cleanup {
 void tn_docker_cleanup_open(struct tn_docker_cleanup *cleanup, struct tn_docker *docker, const cJSON *settings);
 /* What the engine says of itself. */
 void tn_docker_cleanup_info(struct tn_docker_cleanup *cleanup, const cJSON *info);
-/* It is known whether the engine is on this host: from now on there is something to do. */
-void tn_docker_cleanup_engine(struct tn_docker_cleanup *cleanup);
+/* It is known whether the engine is on this host: from now on there is something to do. Calls `known` when it has
+ * looked whether there is room for jobs. */
+void tn_docker_cleanup_engine(struct tn_docker_cleanup *cleanup, void (*known)(struct tn_docker *docker));
 void tn_docker_cleanup_close(struct tn_docker_cleanup *cleanup);
 
 /* The label's text for our containers, or NULL: this installation comes back. `text` is filled. */

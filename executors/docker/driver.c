@@ -83,6 +83,14 @@ void tn_docker_engine_gone(struct tn_docker *docker, const char *reason)
         unusable(docker, reason);
 }
 
+/* All is known that must be before jobs come. */
+static void ready(struct tn_docker *docker)
+{
+    docker->usable = true;
+    tn_docker_announce(docker);
+    answer_list(docker);
+}
+
 static void found_folder(uint64_t task, uint32_t attempt, void *arg)
 {
     struct tn_docker *docker = arg;
@@ -110,10 +118,7 @@ static void on_containers(int status, const cJSON *json, const struct tn_err *er
             tn_executor_found(docker->executor, task, (uint32_t)attempt);
     }
     tn_docker_sockets_each(docker->sockets, found_folder, docker);
-    docker->usable = true;
-    tn_docker_cleanup_engine(&docker->cleanup);
-    tn_docker_announce(docker);
-    answer_list(docker);
+    tn_docker_cleanup_engine(&docker->cleanup, ready);
 }
 
 static void list_ours(struct tn_docker *docker)
@@ -235,15 +240,16 @@ static void docker_confine(struct tn_executor *executor, struct tn_confine *conf
     tn_executor_set_self(executor, docker);
     docker->executor = executor;
     TAILQ_INIT(&docker->envs);
-    docker->sockets = tn_fs_path("%s/docker", run);
-    docker->bin = tn_fs_path("%s/docker-bin", run);
+    docker->sockets = tn_fs_path("%s/jobs", run);
+    docker->bin = tn_fs_path("%s/bin", run);
     if (gethostname(docker->node, sizeof(docker->node) - 1) != 0)
         snprintf(docker->node, sizeof(docker->node), "host");
     if (tn_fs_make_dirs(docker->sockets, 0700, &err) != 0)
         tn_fatal(3, "%s", err.text);
     if (tn_docker_bin_make(docker->bin, &err) != 0)
         snprintf(docker->bin_error, sizeof(docker->bin_error), "%.500s", err.text);
-    tn_docker_reach_open(&docker->reach, tn_json_get(tn_executor_service(executor)->settings, "docker"), run);
+    tn_docker_reach_open(&docker->reach, tn_json_get(tn_executor_service(executor)->settings, "docker"),
+                         docker->sockets);
     tn_docker_images_open(&docker->images, tn_json_get(tn_executor_service(executor)->settings, "docker"),
                           tn_executor_service(executor)->store_dir);
     tn_docker_cleanup_open(&docker->cleanup, docker, tn_executor_service(executor)->settings);

@@ -35,8 +35,8 @@ struct tn_docker {
     bool list_wanted;    /* it asked */
     cJSON *info;         /* owned; between two requests of a probe */
     struct event *retry; /* owned; the next probe */
-    char *sockets;       /* owned; RUN/docker: a folder for each attempt */
-    char *bin;           /* owned; RUN/docker-bin: what is mounted at TN_CONTAINER_BIN */
+    char *sockets;       /* owned; RUN/jobs: a folder for each attempt */
+    char *bin;           /* owned; RUN/bin: what is mounted at TN_CONTAINER_BIN */
     char bin_error[512]; /* why there is no agent to mount, or "" */
     uint16_t ports[5];   /* that may be connected to, and 0: the registries' and the engine's */
     char node[HOST_NAME_MAX + 1];

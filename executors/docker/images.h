@@ -21,7 +21,7 @@ struct tn_docker_images {
     int attempts;
     int64_t refresh_after_s;
     uint16_t ports[3]; /* that ECR is reached by, and 0; profile's connect_ports */
-    char *store;       /* owned; STORE/docker-images: a folder for each engine */
+    char *store;       /* owned; STORE/images: a folder for each engine */
     char *folder;      /* owned; of this engine's records; NULL while its id is unknown */
     /* A registry that did not answer just now is not asked for newer images again for a while. */
     char quiet_registry[256];

@@ -18,8 +18,8 @@ static const struct tn_profile_call calls[] = {
 };
 
 static const struct tn_profile_place places[] = {
-    {"docker", TN_PROFILE_RUN, true, "a folder with the agent's socket for each container"},
-    {"docker-images", TN_PROFILE_STORE, true, "when images were pulled and used"},
+    {"jobs", TN_PROFILE_RUN, true, "a folder with the agent's socket for each container"},
+    {"images", TN_PROFILE_STORE, true, "when images were pulled and used"},
     {NULL},
 };
 

@@ -144,9 +144,8 @@ static char *find_probe(const char *sockets)
     return NULL;
 }
 
-static void make_probe(struct tn_docker_reach *reach, const char *run)
+static void make_probe(struct tn_docker_reach *reach, const char *sockets)
 {
-    auto_free char *sockets = tn_fs_path("%s/docker", run);
     struct tn_err err = TN_ERR_INIT;
     uint64_t random = 0;
 
@@ -172,13 +171,13 @@ int tn_docker_reach_guess(const struct tn_docker_reach *reach, const struct tn_c
     return -1;
 }
 
-void tn_docker_reach_open(struct tn_docker_reach *reach, const cJSON *settings, const char *run)
+void tn_docker_reach_open(struct tn_docker_reach *reach, const cJSON *settings, const char *sockets)
 {
     tn_http_prepare();
     read_address(reach, settings);
     reach->sharing = sharing_of(tn_json_string(settings, "shared_folders", "auto"));
     read_agents(reach);
-    make_probe(reach, run);
+    make_probe(reach, sockets);
 }
 
 void tn_docker_reach_close(struct tn_docker_reach *reach)

@@ -30,9 +30,9 @@ struct tn_docker_reach {
     struct tn_buf agents[2]; /* owned; the agent's program for x86-64 and for arm64, empty: not built */
 };
 
-/* `settings` is the section docker, or NULL; `run` the service's run folder. Never fails: `error` says what is wrong.
- */
-void tn_docker_reach_open(struct tn_docker_reach *reach, const cJSON *settings, const char *run);
+/* `settings` is the section docker, or NULL; `sockets` the folder of the agents' sockets. Never fails: `error` says
+ * what is wrong. */
+void tn_docker_reach_open(struct tn_docker_reach *reach, const cJSON *settings, const char *sockets);
 /* The TCP port that the engine is reached by, or 0 with a unix socket. */
 uint16_t tn_docker_reach_port(const struct tn_docker_reach *reach);
 void tn_docker_reach_close(struct tn_docker_reach *reach);

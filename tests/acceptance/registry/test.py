@@ -56,7 +56,7 @@ def forget(*hosts):
 
 def later_records(state, seconds):
     """As if a clock that was ahead by these seconds had written what is remembered of images."""
-    records = glob.glob(f"{state}/**/docker-images/*/*", recursive=True)
+    records = glob.glob(f"{state}/**/docker/images/*/*", recursive=True)
     check(records, "no records of images")
     for path in records:
         with open(path, encoding="utf-8") as file:
