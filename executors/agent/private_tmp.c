@@ -1,5 +1,6 @@
 #include "executors/agent/private_tmp.h"
 #include "executors/agent/cover.h"
+#include "executors/agent/guise.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -62,12 +63,27 @@ static int keep_visible(const char *tmp, const char *target, const char *keep, s
     return 0;
 }
 
-int tn_private_tmp(const char *tmp, const char *keep, const char *const *hidden, struct tn_err *err)
+static int mount_tmp(const char *tmp, const char *keep, struct tn_err *err)
 {
     static const char *const targets[] = {"/tmp", "/var/tmp"};
+    const size_t count = sizeof(targets) / sizeof(targets[0]);
+
+    for (size_t i = 0; i < count; i++)
+        if (access(targets[i], F_OK) == 0 && keep_visible(tmp, targets[i], keep, err) != 0)
+            return -1;
+    /* /var/tmp first: `tmp` itself may lie below /tmp and would not be found by its path any more. */
+    for (size_t i = count; i-- > 0;)
+        if (access(targets[i], F_OK) == 0 && mount(tmp, targets[i], NULL, MS_BIND | MS_REC, NULL) != 0)
+            return tn_err_sys(err, errno, "cannot mount %s at %s", tmp, targets[i]);
+    return 0;
+}
+
+int tn_private_tmp(const char *tmp, const char *keep, const char *const *hidden, struct tn_err *err)
+{
     uid_t uid = geteuid();
     gid_t gid = getegid();
     char cwd[PATH_MAX];
+    int failed;
 
     if (getcwd(cwd, sizeof(cwd)) == NULL)
         return tn_err_sys(err, errno, "the current folder");
@@ -79,20 +95,15 @@ int tn_private_tmp(const char *tmp, const char *keep, const char *const *hidden,
     }
     if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0)
         return tn_err_sys(err, errno, "cannot part from the host's mounts");
-    for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
-        if (access(targets[i], F_OK) != 0)
-            continue;
-        if (keep_visible(tmp, targets[i], keep, err) != 0)
-            return -1;
-    }
-    /* /var/tmp first: `tmp` itself may lie below /tmp and would not be found by its path any more. */
-    for (size_t i = sizeof(targets) / sizeof(targets[0]); i-- > 0;) {
-        if (access(targets[i], F_OK) == 0 && mount(tmp, targets[i], NULL, MS_BIND | MS_REC, NULL) != 0)
-            return tn_err_sys(err, errno, "cannot mount %s at %s", tmp, targets[i]);
-    }
+    if (tn_guise_on(err) != 0)
+        return -1;
+    failed = mount_tmp(tmp, keep, err);
     /* The same folder, seen from inside. */
-    if (chdir(cwd) != 0)
-        return tn_err_sys(err, errno, "cannot go back to %s", cwd);
+    if (failed == 0 && chdir(cwd) != 0)
+        failed = tn_err_sys(err, errno, "cannot go back to %s", cwd);
+    tn_guise_off();
+    if (failed != 0)
+        return -1;
     /* One that is not there any more lay below /tmp. */
     for (size_t i = 0; hidden[i] != NULL; i++)
         if (access(hidden[i], F_OK) == 0 && tn_cover(hidden[i], keep, err) != 0)

@@ -2,6 +2,7 @@
 #include "core/lib/log.h"
 #include "executors/agent/become.h"
 #include "executors/agent/facts.h"
+#include "executors/agent/guise.h"
 #include "executors/agent/oom.h"
 #include "executors/agent/private_tmp.h"
 #include "executors/agent/procs.h"
@@ -30,6 +31,7 @@
 #define GRACE_DEFAULT_MS 5000
 #define LAST_WORDS_MS 500
 #define HIDDEN_MAX 8
+#define OWN_MAX 8
 
 struct options {
     const char *listen;      /* borrowed; NULL: none */
@@ -44,6 +46,8 @@ struct options {
     long long peer; /* -1: any user */
     int grace_ms;
     const char *hidden[HIDDEN_MAX + 1]; /* borrowed; ends with NULL */
+    const char *own[OWN_MAX];           /* borrowed */
+    size_t own_count;
 };
 
 struct agent {
@@ -64,7 +68,7 @@ struct agent {
 static const char usage_text[] =
     "usage: tenon-agent serve (--listen PATH | --fd N | --stdio) [--dir DIR] [--spool BYTES] [--mode OCTAL]\n"
     "                         [--grace MS] [--private-tmp DIR [--hide DIR]...] [--keep DIR] [--user NAME]\n"
-    "                         [--peer UID]\n"
+    "                         [--own DIR]... [--peer UID]\n"
     "  --listen PATH   the unix socket that executors connect to\n"
     "  --fd N          an inherited descriptor that carries the connection (a socket, a virtio port)\n"
     "  --stdio         stdin and stdout carry the connection (Docker's attach)\n"
@@ -77,7 +81,9 @@ static const char usage_text[] =
     "  --keep DIR      a folder that stays visible although it lies below /tmp or --hide, or where --user may not "
     "enter\n"
     "  --user NAME     run as this user, once the socket and the mounts are made; only root can\n"
-    "  --peer UID      the only user whose connections are taken; by default any, but none of the job's processes\n";
+    "  --own DIR       a folder of --peer's that is to belong to the user who runs the job\n"
+    "  --peer UID      the executor's user, the only one whose connections are taken; by default any, but none of the\n"
+    "                  job's processes. Root looks up the paths named here as that user\n";
 
 static int usage(const char *what, const char *value)
 {
@@ -100,19 +106,13 @@ static long long parse_number(const char *text, int base, long long min, long lo
 static int parse_options(int argc, char **argv, struct options *options)
 {
     static const struct option names[] = {
-        {"listen", required_argument, NULL, 'l'},
-        {"fd", required_argument, NULL, 'f'},
-        {"stdio", no_argument, NULL, 'i'},
-        {"dir", required_argument, NULL, 'd'},
-        {"spool", required_argument, NULL, 's'},
-        {"mode", required_argument, NULL, 'm'},
-        {"grace", required_argument, NULL, 'g'},
-        {"private-tmp", required_argument, NULL, 't'},
-        {"keep", required_argument, NULL, 'k'},
-        {"user", required_argument, NULL, 'u'},
-        {"hide", required_argument, NULL, 'h'},
-        {"peer", required_argument, NULL, 'p'},
-        {NULL, 0, NULL, 0},
+        {"listen", required_argument, NULL, 'l'}, {"fd", required_argument, NULL, 'f'},
+        {"stdio", no_argument, NULL, 'i'},        {"dir", required_argument, NULL, 'd'},
+        {"spool", required_argument, NULL, 's'},  {"mode", required_argument, NULL, 'm'},
+        {"grace", required_argument, NULL, 'g'},  {"private-tmp", required_argument, NULL, 't'},
+        {"keep", required_argument, NULL, 'k'},   {"user", required_argument, NULL, 'u'},
+        {"hide", required_argument, NULL, 'h'},   {"peer", required_argument, NULL, 'p'},
+        {"own", required_argument, NULL, 'o'},    {NULL, 0, NULL, 0},
     };
     long long number = 0;
     size_t hidden = 0;
@@ -144,6 +144,8 @@ static int parse_options(int argc, char **argv, struct options *options)
             options->peer = number = parse_number(optarg, 10, 0, UINT32_MAX);
         else if (option == 'h' && hidden < HIDDEN_MAX)
             options->hidden[hidden++] = optarg;
+        else if (option == 'o' && options->own_count < OWN_MAX)
+            options->own[options->own_count++] = optarg;
         else if (option == 'g')
             options->grace_ms = (int)(number = parse_number(optarg, 10, 0, 3600000));
         else
@@ -285,6 +287,23 @@ static int settle(struct agent *agent, struct tn_err *err)
     return 0;
 }
 
+/* What the executor names outside of the job, as the executor. */
+static int open_named(struct agent *agent, struct tn_err *err)
+{
+    const struct options *options = &agent->options;
+    int failed;
+
+    if (tn_guise_on(err) != 0)
+        return -1;
+    failed = open_dir(agent, err);
+    if (failed == 0 && options->listen != NULL && (agent->listener = open_listener(options, err)) < 0)
+        failed = -1;
+    tn_guise_off();
+    for (size_t i = 0; failed == 0 && i < options->own_count; i++)
+        failed = tn_guise_give(options->own[i], options->user, err);
+    return failed;
+}
+
 static int open_agent(struct agent *agent, struct tn_err *err)
 {
     umask(022); /* the steps', whatever the one is that started us */
@@ -294,7 +313,8 @@ static int open_agent(struct agent *agent, struct tn_err *err)
             fd = open("/dev/null", O_RDWR);
     if (getrandom(agent->uplinks.boot, sizeof(agent->uplinks.boot), 0) != sizeof(agent->uplinks.boot))
         return tn_err_sys(err, errno, "no random numbers");
-    if (open_dir(agent, err) != 0 || tn_ring_open(&agent->stream.spool, agent->options.spool, err) != 0)
+    tn_guise_of(agent->options.peer);
+    if (open_named(agent, err) != 0 || tn_ring_open(&agent->stream.spool, agent->options.spool, err) != 0)
         return -1;
     /* Orphans of the steps become our children, so that they are reaped and can be ended. */
     if (getpid() != 1 && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0)
@@ -313,8 +333,6 @@ static int open_agent(struct agent *agent, struct tn_err *err)
     if (agent->options.fd >= 0)
         tn_uplinks_add(&agent->uplinks, agent->options.fd, -1, true, tn_now_ms());
     if (agent->options.stdio && take_stdio(agent, err) != 0)
-        return -1;
-    if (agent->options.listen != NULL && (agent->listener = open_listener(&agent->options, err)) < 0)
         return -1;
     return settle(agent, err);
 }

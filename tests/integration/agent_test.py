@@ -47,6 +47,8 @@ class Agent:
     def __init__(self, *options, listen=True):
         self.dir = tempfile.mkdtemp(prefix="tenon-agent-")
         self.path = self.dir + "/s"
+        if "--peer" in options and os.getuid() == 0:  # as whom it then makes its socket
+            os.chown(self.dir, int(options[options.index("--peer") + 1]), -1)
         command = RUN + [AGENT, "serve", "--dir", self.dir, *options] + (["--listen", self.path] if listen else [])
         self.started = time.monotonic()
         pipe = subprocess.PIPE if "--stdio" in options else None
