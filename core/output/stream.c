@@ -281,7 +281,7 @@ int tn_stream_write(const struct tn_stream_home *home, struct tn_stream *stream,
         return 1;
     if (stream->failed != NULL)
         return tn_stream__say_failed(stream, err);
-    if (offset > stream->offset)
+    if (offset > stream->offset || offset > raw) /* a damaged record may say more than there is */
         return 0;
     if (end > raw) {
         const char *fresh = (const char *)bytes + (raw - offset);
