@@ -1,4 +1,5 @@
 #include "core/kernel/kernel.h"
+#include "core/kernel/confine_worker.h"
 #include "core/kernel/operator.h"
 #include "core/kernel/places.h"
 #include "core/kernel/worker.h"
@@ -399,6 +400,7 @@ static int kernel_open(struct tn_kernel *kernel, struct tn_err *err)
                                           .log_fd = kernel->config->log_fd,
                                           .reply = tn_kernel__reply,
                                           .exited = tn_kernel__program_exited,
+                                          .user_of = tn_kernel__user_of,
                                           .is_known = is_known,
                                           .idle = programs_idle,
                                           .arg = kernel};
@@ -424,6 +426,11 @@ static int kernel_open(struct tn_kernel *kernel, struct tn_err *err)
         &(struct tn_clears_config){.base = kernel->base, .reply = tn_kernel__reply, .arg = kernel});
     kernel->programs = tn_programs_open(&programs, err);
     if (kernel->programs == NULL || add_workers(kernel, err) != 0)
+        return -1;
+    tn_means_probe(&kernel->means, kernel->config->run_dir);
+    for (size_t i = 0; i < kernel->count; i++)
+        tn_worker_settle_user(&kernel->workers[i], kernel->config);
+    if (tn_places_open(kernel, err) != 0)
         return -1;
     tn_info("programs: %s", tn_programs_text(kernel->programs, text, sizeof(text)));
     kernel->life = next_life(kernel);

@@ -9,7 +9,8 @@
 
 enum { NAME_MAX_BYTES = 32 };
 
-static const char *const members[] = {"name", "program", "kinds", "environment", "programs"};
+static const char *const members[] = {"name",  "program", "kinds",   "environment",
+                                      "files", "network", "programs"};
 
 void tn_manifest_free(struct tn_manifest *manifest)
 {
@@ -19,11 +20,16 @@ void tn_manifest_free(struct tn_manifest *manifest)
     free(manifest->program);
     for (size_t i = 0; i < manifest->environment_count; i++)
         free(manifest->environment[i]);
+    for (size_t i = 0; i < manifest->file_count; i++)
+        free(manifest->files[i]);
+    free(manifest->network);
     for (size_t i = 0; i < manifest->program_count; i++) {
         free(manifest->programs[i].name);
         free(manifest->programs[i].path);
         free(manifest->programs[i].settings);
         free(manifest->programs[i].user_option);
+        free(manifest->programs[i].hide_option);
+        free(manifest->programs[i].peer_option);
     }
     free(manifest);
 }
@@ -94,26 +100,52 @@ static int take_environment(struct tn_manifest *manifest, const cJSON *json, con
     return 0;
 }
 
+static int take_files(struct tn_manifest *manifest, const cJSON *json, const char *file, struct tn_err *err)
+{
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(json, "files");
+    const cJSON *network = cJSON_GetObjectItemCaseSensitive(json, "network");
+    const cJSON *item;
+
+    if (list != NULL && (!cJSON_IsArray(list) || cJSON_GetArraySize(list) > TN_MANIFEST_ITEMS_MAX))
+        return wrong(err, file, "files", "a list of at most 64 paths");
+    cJSON_ArrayForEach (item, list) {
+        if (!cJSON_IsString(item) || item->valuestring[0] != '/')
+            return wrong(err, file, "files", "absolute paths");
+        manifest->files[manifest->file_count++] = tn_fs_path("%s", item->valuestring);
+    }
+    if (network != NULL && (!cJSON_IsString(network) || network->valuestring[0] == '\0'))
+        return wrong(err, file, "network", "a text: why it needs the host's network");
+    manifest->network = network != NULL ? tn_fs_path("%s", network->valuestring) : NULL;
+    return 0;
+}
+
 static int take_program(struct tn_manifest *manifest, const cJSON *item, const char *folder, const char *file,
                         struct tn_err *err)
 {
     const char *path = tn_json_string(item, "program", "");
     const char *settings = tn_json_string(item, "settings", NULL);
     const char *option = tn_json_string(item, "user_option", NULL);
+    const char *hide = tn_json_string(item, "hide_option", NULL);
+    const char *peer = tn_json_string(item, "peer_option", NULL);
+    const cJSON *named = cJSON_IsObject(item) ? item : NULL; /* the members of a list have no names */
     const cJSON *member;
 
-    cJSON_ArrayForEach (member, item)
+    cJSON_ArrayForEach (member, named)
         if (strcmp(member->string, "program") != 0 && strcmp(member->string, "settings") != 0 &&
-            strcmp(member->string, "user_option") != 0)
+            strcmp(member->string, "user_option") != 0 && strcmp(member->string, "hide_option") != 0 &&
+            strcmp(member->string, "peer_option") != 0)
             path = "";
     if (!good_name(item->string) || path[0] == '\0' || (settings == NULL && option != NULL))
         return wrong(err, file, "programs",
-                     "{\"name\": {\"program\": \"path\"}}, besides \"settings\" and with it \"user_option\"");
+                     "{\"name\": {\"program\": \"path\"}}, besides \"hide_option\", \"peer_option\", "
+                     "\"settings\" and with it \"user_option\"");
     manifest->programs[manifest->program_count++] = (struct tn_manifest_program){
         .name = tn_fs_path("%s", item->string),
         .path = beside(folder, path),
         .settings = settings != NULL ? tn_fs_path("%s", settings) : NULL,
         .user_option = option != NULL ? tn_fs_path("%s", option) : NULL,
+        .hide_option = hide != NULL ? tn_fs_path("%s", hide) : NULL,
+        .peer_option = peer != NULL ? tn_fs_path("%s", peer) : NULL,
     };
     return 0;
 }
@@ -143,7 +175,7 @@ static int check_members(const cJSON *json, const char *file, struct tn_err *err
             known = known || strcmp(members[i], item->string) == 0;
         if (!known)
             return tn_err_set(err, TN_ERR_CONFIG,
-                              "%s: \"%s\" is unknown: expected name, program, kinds, environment, programs", file,
+                              "%s: \"%s\" is unknown: expected name, program, kinds, environment, files, network, programs", file,
                               item->string);
     }
     return 0;
@@ -172,6 +204,7 @@ struct tn_manifest *tn_manifest_parse(const char *text, size_t length, const cha
     else if (program[0] == '\0')
         failed = wrong(err, file, "program", "a path relative to the manifest's folder");
     else if (take_kinds(json, file, err) != 0 || take_environment(manifest, json, file, err) != 0 ||
+             take_files(manifest, json, file, err) != 0 ||
              take_programs(manifest, json, folder, file, err) != 0)
         failed = -1;
     if (failed != 0) {

@@ -4,9 +4,14 @@
  *      "program": "tenon-executor-machine",    relative to the manifest's folder
  *      "kinds": ["machine"],
  *      "environment": ["DOCKER_HOST"],         variables of tenond's environment that it gets, too
+ *      "files": ["/var/run/docker.sock"],      files, folders and sockets of the host that it is shown if they are there,
+ *                                              beside those that settings and these variables name
+ *      "network": "engines reached by TCP",    why it needs the host's network; without it has one of its own
  *      "programs": {"agent": {"program": "../agent/tenon-agent",     what tenond starts for it on request
- *                             "settings": "machine",                 section of the settings with run_as,
- * command_prefix "user_option": "--user"}}}             how the program is told the user of run_as
+ *                             "settings": "machine",       section of the settings with run_as, command_prefix
+ *                             "user_option": "--user",     how the program is told the user of run_as
+ *                             "hide_option": "--hide",     and each folder of Tenon's that its job may not see
+ *                             "peer_option": "--peer"}}}   and the user of the executor, who may talk to it
  *
  * Unknown members are refused by name: a mistyped one would silently do nothing. */
 #ifndef TN_KERNEL_MANIFEST_H
@@ -23,6 +28,8 @@ struct tn_manifest_program {
     char *path;        /* owned; absolute, or as the folder was given */
     char *settings;    /* owned; section of the operator's settings that holds for it; NULL: none */
     char *user_option; /* owned; by which it is told the user to run as; NULL: it cannot */
+    char *hide_option; /* owned; by which it is told a folder to hide; NULL: it cannot */
+    char *peer_option; /* owned; by which it is told the executor's user (a number); NULL: it cannot */
 };
 
 struct tn_manifest {
@@ -30,6 +37,9 @@ struct tn_manifest {
     char *program;                            /* owned; path */
     char *environment[TN_MANIFEST_ITEMS_MAX]; /* owned */
     size_t environment_count;
+    char *files[TN_MANIFEST_ITEMS_MAX]; /* owned; paths */
+    size_t file_count;
+    char *network; /* owned; NULL: it needs none of the host's */
     struct tn_manifest_program programs[TN_MANIFEST_ITEMS_MAX];
     size_t program_count;
 };

@@ -2,6 +2,7 @@
 #ifndef TN_KERNEL_ROLES_H
 #define TN_KERNEL_ROLES_H
 
+#include "core/lib/profile.h"
 #include "proto/messages.h"
 
 #include <stdbool.h>
@@ -18,8 +19,11 @@ struct tn_role_row {
     unsigned ready_ms;     /* deadlines */
     unsigned heartbeat_ms; /* since its last word */
     unsigned stop_ms;      /* from SIGTERM to SIGKILL */
-    const char *folder;    /* own folders (places.h) and user are called so; NULL: none, or the executor's name */
+    const char *folder;    /* own folders (places.h) are called so; NULL: none, or the executor's name */
     unsigned stop_phase;   /* those of phase 0 are stopped first, the next when all of them have ended */
+    const char *user;      /* runs as `tenon-USER`; NULL: by the executor's name */
+    const struct tn_profile *profile; /* its limits; NULL: those of every process */
+    const char *proc; /* why it sees its own folder of /proc; NULL: nothing of /proc */
 };
 
 enum { TN_STOP_PHASES = 3 };

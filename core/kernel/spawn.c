@@ -21,6 +21,7 @@ enum { OPEN_FILES = 8192 };
 struct progress {
     const char *volatile what;
     volatile int sys;
+    char where[256]; /* the path, or "" */
 };
 
 static void default_signals(void)
@@ -77,20 +78,33 @@ static bool is_dead(int parent)
     return poll(&poll_fd, 1, 0) > 0;
 }
 
-/* Runs in the child on the parent's memory: system calls only. Returns only if one failed; says which. */
-static const char *child(const struct tn_spawn *spawn, int null_fd, int parent)
+/* The kernel forgets it when the user changes. */
+static const char *die_with(int parent, int death_signal)
 {
-    const char *failed = NULL;
-
-    if (spawn->death_signal != 0 && prctl(PR_SET_PDEATHSIG, spawn->death_signal, 0, 0, 0) != 0)
+    if (death_signal != 0 && prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0) != 0)
         return "PDEATHSIG";
     if (is_dead(parent)) /* before that: nobody waits for us */
         _exit(127);
+    return NULL;
+}
+
+/* Runs in the child, without namespaces and confinement on the parent's memory: system calls only. Returns only if one
+ * failed; says which. */
+static const char *child(const struct tn_spawn *spawn, int null_fd, int parent, struct progress *progress)
+{
+    const char *failed = die_with(parent, spawn->death_signal);
+
+    if (failed != NULL)
+        return failed;
     for (size_t i = 0; i < spawn->cgroup_count; i++)
         if (write(spawn->cgroup_fds[i], "0", 1) != 1)
             return "cgroup";
     if (spawn->space != NULL && (failed = tn_namespace_enter(spawn->space)) != NULL)
         return failed;
+    if (spawn->confinement != NULL && (failed = tn_confinement_enter(spawn->confinement, progress->where,
+                                                                     sizeof(progress->where))) != NULL)
+        return failed;
+    progress->where[0] = '\0';
     if (setsid() < 0)
         return "setsid";
     umask(077);
@@ -98,6 +112,9 @@ static const char *child(const struct tn_spawn *spawn, int null_fd, int parent)
         return "folder";
     if (set_limits() != 0)
         return "limits";
+    if (spawn->confinement != NULL && ((failed = tn_confinement_drop(spawn->confinement)) != NULL ||
+                                       (failed = die_with(parent, spawn->death_signal)) != NULL))
+        return failed;
     if (spawn->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return "no_new_privs";
     if (set_descriptors(spawn, null_fd) != 0)
@@ -114,7 +131,7 @@ static __attribute__((noinline)) pid_t vfork_child(const struct tn_spawn *spawn,
     pid_t pid = vfork();
 
     if (pid == 0) {
-        progress->what = child(spawn, null_fd, parent);
+        progress->what = child(spawn, null_fd, parent, progress);
         progress->sys = errno;
         _exit(127);
     }
@@ -124,10 +141,11 @@ static __attribute__((noinline)) pid_t vfork_child(const struct tn_spawn *spawn,
 /* The child has a copy of our memory, and we wait for its exec; `progress` is shared. */
 static pid_t clone_child(const struct tn_spawn *spawn, int null_fd, int parent, struct progress *progress)
 {
-    pid_t pid = (pid_t)syscall(SYS_clone, spawn->space->flags | CLONE_VFORK | SIGCHLD, NULL, NULL, NULL, NULL);
+    unsigned long flags = spawn->space != NULL ? spawn->space->flags : spawn->confinement->flags;
+    pid_t pid = (pid_t)syscall(SYS_clone, flags | CLONE_VFORK | SIGCHLD, NULL, NULL, NULL, NULL);
 
     if (pid == 0) {
-        progress->what = child(spawn, null_fd, parent);
+        progress->what = child(spawn, null_fd, parent, progress);
         progress->sys = errno;
         _exit(127);
     }
@@ -140,7 +158,7 @@ static pid_t start(const struct tn_spawn *spawn, int null_fd, int parent, struct
     pid_t pid;
     int sys;
 
-    if (spawn->space == NULL)
+    if (spawn->space == NULL && spawn->confinement == NULL)
         return vfork_child(spawn, null_fd, parent, progress);
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED)
@@ -155,7 +173,7 @@ static pid_t start(const struct tn_spawn *spawn, int null_fd, int parent, struct
 
 pid_t tn_spawn(const struct tn_spawn *spawn, struct tn_err *err)
 {
-    struct progress progress = {NULL, 0};
+    struct progress progress = {NULL, 0, ""};
     auto_fd int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     auto_fd int parent = (int)syscall(SYS_pidfd_open, getpid(), 0);
     sigset_t all;
@@ -180,7 +198,7 @@ pid_t tn_spawn(const struct tn_spawn *spawn, struct tn_err *err)
         while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
             continue;
         tn_err_sys(err, progress.sys, "cannot start %s (%s %s)", spawn->path, progress.what,
-                   strcmp(progress.what, "folder") == 0 && spawn->folder != NULL ? spawn->folder : "");
+                   strcmp(progress.what, "folder") == 0 && spawn->folder != NULL ? spawn->folder : progress.where);
         return -1;
     }
     return pid;

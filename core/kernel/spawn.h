@@ -2,6 +2,7 @@
 #ifndef TN_KERNEL_SPAWN_H
 #define TN_KERNEL_SPAWN_H
 
+#include "core/kernel/confinement.h"
 #include "core/kernel/namespace.h"
 #include "core/lib/err.h"
 
@@ -21,6 +22,7 @@ struct tn_spawn {
     const int *cgroup_fds;    /* opened cgroup.procs files that it enters before its first instruction */
     size_t cgroup_count;
     const struct tn_namespace *space; /* it is the first process of new namespaces; NULL: it shares ours */
+    const struct tn_confinement *confinement; /* of a process of ours; NULL: none. Not together with `space` */
     int death_signal;                 /* sent when tenond dies; 0: it lives on */
     bool no_new_privs;
 };

@@ -1,4 +1,5 @@
 #include "core/kernel/worker.h"
+#include "core/kernel/confine_worker.h"
 #include "core/kernel/host.h"
 #include "core/kernel/places.h"
 #include "core/kernel/spawn.h"
@@ -75,13 +76,18 @@ pid_t tn_worker_spawn(const struct tn_worker *worker, const struct tn_kernel_con
                              .pass_fd = pass_fd,
                              .death_signal = SIGTERM,
                              .no_new_privs = true};
+    struct tn_confinement confinement;
     struct tn_places places;
     pid_t pid = -1;
 
     tn_places_of(worker, config, &places);
     make_environment(worker, config, &places, &variables);
-    if (tn_places_make(&places, err) == 0)
+    if (tn_places_make(&places, worker, err) == 0 &&
+        tn_worker_confine(worker, config, &places, &confinement, err) == 0) {
+        spawn.confinement = &confinement;
         pid = tn_spawn(&spawn, err);
+        tn_confinement_free(&confinement);
+    }
     tn_places_free(&places);
     for (size_t i = 0; i < variables.count; i++)
         free(variables.list[i]);

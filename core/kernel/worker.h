@@ -35,6 +35,9 @@ struct tn_worker {
     struct tn_supervision sup;
     struct event *timer; /* owned */
     char *confinement;   /* owned; what it said at READY, or NULL */
+    struct tn_own_user user;
+    cJSON *mechanisms; /* owned; what confines its present life (verify.h), or NULL */
+    bool is_refused;   /* its confinement is weaker than the operator demands: `reason` says why */
     char reason[256];    /* why it ended the last time, or "" */
     bool is_cut;         /* the bus has cut off its present life: `reason` says why */
     unsigned cuts;       /* how often the bus has cut it off */
@@ -50,6 +53,7 @@ struct tn_kernel {
     struct tn_link *link;  /* owned; NULL while there is no bus */
     int bus_fd;            /* the bus's end of the link, until it is spawned */
     cJSON *settings;       /* owned; of the operator */
+    struct tn_means means; /* what processes can be confined by here */
     struct tn_programs *programs;
     struct tn_clears *clears; /* owned */
     struct tn_seen *seen;
@@ -93,6 +97,7 @@ void tn_kernel__tell_state(struct tn_worker *worker, const char *state);
  * while a core process is not ready yet. */
 void tn_kernel__tell_ready(struct tn_kernel *kernel);
 /* Callbacks of programs.h. */
+bool tn_kernel__user_of(void *arg, const char *executor, uid_t *user);
 void tn_kernel__reply(void *arg, const struct tn_header *request, enum tn_msg_kind kind, const cJSON *body);
 void tn_kernel__program_exited(void *arg, const char *executor, uint64_t task, uint32_t attempt, const cJSON *body);
 

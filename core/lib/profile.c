@@ -140,6 +140,7 @@ static const struct tn_profile_call reconnect_calls[] = {
      "SO_RCVBUF",
      {TN_PROFILE_IS(2, SOL_SOCKET), TN_PROFILE_IS(3, SO_RCVBUF)}},
     {"eventfd2", "nanomsg: a new socket's descriptors"},
+    {"umask", "a socket that the group of its other end may enter"},
     {"epoll_create1", "nanomsg: its thread begins anew after its last socket was closed"},
     {NULL},
 };

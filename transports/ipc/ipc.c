@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct tn_endpoint {
     int socket;
@@ -53,6 +54,17 @@ static int option_fd(int sock, int option)
     return nn_getsockopt(sock, NN_SOL_SOCKET, option, &fd, &size) == 0 ? fd : -1;
 }
 
+/* Who may connect is said by the socket's folder: its owner, who binds, and its group, the other end's. nanomsg binds in
+ * the calling thread. */
+static int bind_for_group(int sock, const char *url)
+{
+    mode_t before = umask(007);
+    int bound = nn_bind(sock, url);
+
+    umask(before);
+    return bound;
+}
+
 static struct tn_endpoint *ipc_open(const char *url, enum tn_endpoint_mode mode, struct tn_err *err)
 {
     static const int protocols[] = {
@@ -79,7 +91,7 @@ static struct tn_endpoint *ipc_open(const char *url, enum tn_endpoint_mode mode,
         nn_close(sock);
         return NULL;
     }
-    bound = mode == TN_ENDPOINT_BIND || mode == TN_ENDPOINT_PUBLISH ? nn_bind(sock, url) : nn_connect(sock, url);
+    bound = mode == TN_ENDPOINT_BIND || mode == TN_ENDPOINT_PUBLISH ? bind_for_group(sock, url) : nn_connect(sock, url);
     endpoint = bound >= 0 ? calloc(1, sizeof(*endpoint)) : NULL;
     if (endpoint == NULL) {
         tn_err_set(err, TN_ERR_SYSTEM, "bus address %s: %s", url, nn_strerror(nn_errno()));
