@@ -5,6 +5,8 @@ packages_build='meson ninja-build pkg-config gcc libc6-dev git libevent-dev libn
     musl-tools gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
 packages_test='python3 python3-pytest cmake mmdebstrap debian-archive-keyring qemu-user-static procps jq curl make openssh-client openssh-server docker-registry apache2-utils openssl
     podman conmon runc uidmap slirp4netns'
+# libFuzzer and llvm-cov: only for `tools/test --long` and tests/fuzz/run.
+packages_fuzz='clang llvm libclang-rt-14-dev'
 packages_engine=docker.io
 
 # packages_missing NAME...: prints those that are not installed.
