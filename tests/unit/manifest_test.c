@@ -54,9 +54,10 @@ static void test_errors(void)
                 "/x/manifest.json: \"environment\": expected names of variables");
     static const char programs[] =
         "/x/manifest.json: \"programs\": expected {\"name\": {\"program\": \"path\"}}, besides "
-        "\"settings\" and with it \"user_option\"";
+        "\"hide_option\", \"settings\" and with it \"user_option\"";
 
     check_error(MANIFEST("{\"x\":\"y\"}"), programs);
+    check_error(MANIFEST("{\"x\":[\"y\"]}"), programs);
     check_error(MANIFEST("{\"x\":{\"program\":\"y\",\"user\":\"root\"}}"), programs);
     check_error(MANIFEST("{\"x\":{\"program\":\"y\",\"user_option\":\"-u\"}}"), programs);
 }
