@@ -109,7 +109,7 @@ static void remove_unleased(struct tn_executor *executor, const cJSON *leased)
 
         cJSON_ArrayForEach (entry, leased)
             keep = keep || (tn_json_u64(entry, "task", 0) == found->task &&
-                            (uint32_t)tn_json_number(entry, "attempt", 0) == found->attempt);
+                            (uint32_t)tn_json_u64(entry, "attempt", 0) == found->attempt);
         if (keep)
             continue;
         tn_info("removes what is left of task %llu.%u", (unsigned long long)found->task, found->attempt);
@@ -251,14 +251,14 @@ static void take_cancel(struct tn_executor *executor, const struct tn_msg *msg)
 static void take_peer_state(struct tn_executor *executor, const struct tn_msg *msg)
 {
     auto_json cJSON *body = cJSON_ParseWithLength((const char *)msg->body, msg->header.length);
-    uint16_t address = (uint16_t)tn_json_number(body, "address", 0);
+    uint16_t address = (uint16_t)tn_json_u64(body, "address", 0);
 
     if (strcmp(tn_json_string(body, "state", ""), "up") != 0)
         return;
     if (address == scheduler)
         register_executor(executor);
     if (address == TN_ADDRESS(TN_ROLE_OUTPUT, 0))
-        tn_peer_note_life(executor->data, (uint32_t)tn_json_number(body, "life", 0));
+        tn_peer_note_life(executor->data, (uint32_t)tn_json_u64(body, "life", 0));
 }
 
 static void on_message(void *arg, struct tn_peer *peer, const struct tn_msg *msg)
