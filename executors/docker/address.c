@@ -2,12 +2,14 @@
 
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
+#include "core/lib/permit.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PEM_MAX (1u << 20)
 #define SYSTEM_CA "/etc/ssl/certs/ca-certificates.crt"
@@ -132,8 +134,10 @@ static bool given(const char *text)
 
 static int read_pem(const char *path, const char *what, struct tn_buf *pem, struct tn_err *err)
 {
-    if (tn_fs_read(path, PEM_MAX, pem, err) != 0)
+    if (tn_fs_read(path, PEM_MAX, pem, err) != 0) {
+        (void)tn_permit_add(err, path);
         return tn_err_wrap(err, "%s", what);
+    }
     if (strlen(pem->data) != pem->len || strstr(pem->data, "-----BEGIN ") == NULL)
         return tn_err_set(err, TN_ERR_USAGE, "%s %s is no PEM file: expected a block that begins with \"-----BEGIN\"",
                           what, path);
@@ -160,15 +164,6 @@ static int read_settings(struct tn_engine_tls *tls, const struct tn_engine_tls_p
     return read_pem(given(paths->ca) ? paths->ca : SYSTEM_CA, "the CA of the Docker Engine", &tls->ca, err);
 }
 
-static bool is_there(const char *path)
-{
-    FILE *file = fopen(path, "re");
-
-    if (file != NULL)
-        fclose(file);
-    return file != NULL;
-}
-
 /* The docker command's folder: ca.pem must be there, cert.pem and key.pem may be missing together. */
 static int read_folder(struct tn_engine_tls *tls, const struct tn_engine_tls_paths *paths, struct tn_err *err)
 {
@@ -181,7 +176,7 @@ static int read_folder(struct tn_engine_tls *tls, const struct tn_engine_tls_pat
     snprintf(tls->files, sizeof(tls->files), "%s", folder);
     if (read_pem(ca, "the CA of the Docker Engine (DOCKER_CERT_PATH)", &tls->ca, err) != 0)
         return -1;
-    if (!is_there(certificate) && !is_there(key))
+    if (access(certificate, F_OK) != 0 && access(key, F_OK) != 0)
         return 0;
     return read_pair(tls, certificate, key, err);
 }

@@ -5,6 +5,7 @@
 #include "core/lib/fs.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
+#include "core/lib/permit.h"
 
 #include <openssl/crypto.h>
 #include <stdbool.h>
@@ -123,7 +124,7 @@ static int read_password(const char *path, char **password, struct tn_err *err)
     if (path[0] == '\0')
         return tn_err_set(err, TN_ERR_CONFIG, "it has no \"password_file\"");
     if (tn_fs_read(path, TN_CREDENTIALS_PASSWORD_MAX, &text, err) != 0)
-        return -1;
+        return tn_permit_add(err, path);
     len = text.len;
     while (len > 0 && strchr("\r\n", text.data[len - 1]) != NULL)
         len--;

@@ -254,7 +254,9 @@ static void docker_confine(struct tn_executor *executor, struct tn_confine *conf
                           tn_executor_service(executor)->store_dir);
     tn_docker_cleanup_open(&docker->cleanup, docker, tn_executor_service(executor)->settings);
     confine->paths = docker->paths;
-    confine->path_count = tn_docker_images_paths(&docker->images, docker->paths, TN_DOCKER_PATHS_MAX);
+    docker->paths[0] = (struct tn_confine_path){"/etc/passwd", false};
+    docker->paths[1] = (struct tn_confine_path){"/etc/group", false};
+    confine->path_count = 2 + tn_docker_images_paths(&docker->images, docker->paths + 2, TN_DOCKER_PATHS_MAX - 2);
     collect_ports(docker);
     confine->ports = docker->ports;
 }

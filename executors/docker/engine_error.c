@@ -1,5 +1,6 @@
 #include "executors/docker/engine_error.h"
 
+#include "core/lib/permit.h"
 #include "executors/docker/stream.h"
 
 #include <errno.h>
@@ -63,11 +64,17 @@ static enum tn_err_code code_of(int status)
 static void no_connect(const struct tn_engine_request_name *name, const struct tn_http_result *result,
                        struct tn_err *err)
 {
+    static const char scheme[] = "unix://";
+    char why[TN_PERMIT_TEXT] = "";
+
+    if (result->sys == EACCES && strncmp(name->address, scheme, strlen(scheme)) == 0)
+        tn_permit_connect(name->address + strlen(scheme), why, sizeof(why));
     if (result->sys == EACCES || result->sys == EPERM)
         tn_err_set(err, TN_ERR_UNAVAILABLE,
-                   "the Docker Engine at %s cannot be reached: %s; add the user to group docker (usermod -aG docker "
-                   "NAME, then log in again), set DOCKER_HOST, or use --executor docker=machine",
-                   name->address, strerror(result->sys));
+                   "the Docker Engine at %s cannot be reached: %s; %s, set DOCKER_HOST, or use --executor "
+                   "docker=machine",
+                   name->address, strerror(result->sys),
+                   why[0] != '\0' ? why : "add the user to group docker (usermod -aG docker NAME, then log in again)");
     else
         tn_err_set(err, TN_ERR_UNAVAILABLE, "no Docker Engine answers at %s: %s; " ADVICE_NO_ENGINE, name->address,
                    result->sys != 0 ? strerror(result->sys) : result->detail);

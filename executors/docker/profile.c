@@ -26,6 +26,7 @@ static const struct tn_profile_place places[] = {
 static const struct tn_profile_named named[] = {
     {"the engine's socket", "the containers; Landlock does not govern connecting to a path"},
     {"docker.registries: password files", "read again for each pull, so that they can be changed"},
+    {"/etc/passwd, /etc/group", "names for whom a file or socket is closed"},
     {"/etc/ssl/certs/ca-certificates.crt", "the certificates of registries"},
     {"/etc/resolv.conf, hosts, nsswitch.conf, host.conf, gai.conf", "looking up names"},
     {NULL},
