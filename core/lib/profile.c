@@ -140,12 +140,12 @@ static const struct tn_profile_call reconnect_calls[] = {
      "SO_RCVBUF",
      {TN_PROFILE_IS(2, SOL_SOCKET), TN_PROFILE_IS(3, SO_RCVBUF)}},
     {"eventfd2", "nanomsg: a new socket's descriptors"},
-    {"umask", "a socket that the group of its other end may enter"},
     {"epoll_create1", "nanomsg: its thread begins anew after its last socket was closed"},
     {NULL},
 };
 
 static const struct tn_profile_call serve_calls[] = {
+    {"umask", "a socket that the group of its other end may enter"},
     {"socket", "a listening socket", "Unix streams", {TN_PROFILE_IS(1, AF_UNIX), KIND_OF_SOCKET(SOCK_STREAM)}},
     {"setsockopt",
      "nanomsg: sizes of its buffers",
