@@ -9,6 +9,7 @@
 static const char *const shared_folders[] = {"auto", "yes", "no", NULL};
 static const char *const limits[] = {"auto", "off", NULL};
 static const char *const yes_or_no[] = {"no", "yes", NULL};
+static const char *const allow_or_deny[] = {"deny", "allow", NULL};
 static const char *const enclosures[] = {"auto", "cgroup", "namespace", "group", NULL};
 
 #define TEXT(name, who, def, text)                                                                                     \
@@ -108,6 +109,12 @@ const struct tn_setting tn_settings[] = {
     CHOICE("machine.enclosure", TN_SETTINGS_KERNEL, enclosures, "auto",
            "What keeps the processes of a job of the host driver together: a control group, a process id namespace, or only their "
            "process group and descent. By default the first of these that can be had."),
+    CHOICE("network.metadata", TN_SETTINGS_DOCKER | TN_SETTINGS_MACHINE | TN_SETTINGS_KERNEL, allow_or_deny, "deny",
+           "Whether jobs reach the addresses at which a cloud tells this host about itself, credentials included: "
+           "169.254.169.254, 169.254.170.0/24, 100.100.100.200, 168.63.129.16 and their IPv6 kin; port 53 of them is always "
+           "open. On this host that is denied by a BPF program at the job's control group, which needs Tenon to be started by "
+           "root and control groups of version 2; in Docker by rules in the container's network. Where it cannot be denied the "
+           "job's first step says so."),
     DURATION("jobs.max_run_time", TN_SETTINGS_EXECUTORS, "5h",
              "How long one try of a job may take, from its begin, before it is ended as timed out. No further step of it runs."),
     LIST("checkout.keys[]", TN_SETTINGS_EXECUTORS, "Private SSH keys for `checkout` and `add_ssh_keys`."),
