@@ -19,10 +19,21 @@ static const char *text_of(const cJSON *object, const char *key)
     return text != NULL ? text : "";
 }
 
+static bool has_option(const cJSON *options, const char *name)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach (item, options)
+        if (cJSON_IsString(item) && strcmp(item->valuestring, name) == 0)
+            return true;
+    return false;
+}
+
 int tn_container_host_parse(const cJSON *info, const cJSON *networks, struct tn_container_host *host,
                             struct tn_err *err)
 {
     const cJSON *cpus = cJSON_GetObjectItemCaseSensitive(info, "NCPU");
+    const cJSON *options = cJSON_GetObjectItemCaseSensitive(info, "SecurityOptions");
     const cJSON *network;
 
     memset(host, 0, sizeof(*host));
@@ -37,6 +48,7 @@ int tn_container_host_parse(const cJSON *info, const cJSON *networks, struct tn_
     host->swap_limit = is_true(info, "SwapLimit");
     host->pids_limit = is_true(info, "PidsLimit");
     host->own_network = is_true(info, "Rootless");
+    host->remapped = host->own_network || has_option(options, "name=rootless") || has_option(options, "name=userns");
     /* Docker says it as uname does, Podman as Go does. */
     snprintf(host->arch, sizeof(host->arch), "%s", text_of(info, "Architecture"));
     if (strcmp(host->arch, "amd64") == 0 || strcmp(host->arch, "arm64") == 0)

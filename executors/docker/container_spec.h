@@ -52,6 +52,7 @@ struct tn_container_host {
     bool swap_limit;
     bool pids_limit;
     bool bridge;      /* the engine has its network "bridge" (not so with --bridge=none) */
+    bool remapped;    /* users of its containers have other numbers on the host (rootless, userns-remap) */
     bool own_network; /* rootless Podman: its bridge is of little use, and by default each container has its own */
     char arch[32];    /* as uname says it: "x86_64", "aarch64" */
     char kernel[80];  /* its release, as uname says it */
@@ -107,7 +108,7 @@ struct tn_container_state {
     bool oom_killed; /* the kernel's OOM killer ended it: say so where the exit status is 137 */
     int exit_code;
     int64_t finished; /* seconds since 1970 by the engine's clock; 0: not known */
-    char error[300]; /* why it could not start, in the engine's words, or "" */
+    char error[300];  /* why it could not start, in the engine's words, or "" */
 };
 
 /* From the answer to inspect. Fails with TN_ERR_PROTOCOL. */

@@ -5,6 +5,7 @@
 #include "core/lib/json.h"
 #include "core/lib/log.h"
 #include "executors/docker/folders.h"
+#include "executors/docker/metadata.h"
 #include "executors/docker/start_error.h"
 
 #include <inttypes.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     ASK_MS = 30000,
@@ -178,7 +180,7 @@ static void begin_container(struct tn_docker_env *env);
 static void start_container(struct tn_docker_env *env);
 
 /* What every callback of acquire begins with. NULL: it failed or release was asked for meanwhile. */
-static struct tn_docker_env *answered(void *arg)
+struct tn_docker_env *tn_docker__answered(void *arg)
 {
     struct tn_docker_env *env = arg;
 
@@ -234,9 +236,20 @@ static void container_done(struct tn_docker_env *env)
         ready(env);
 }
 
+static void container_runs(struct tn_docker_env *env)
+{
+    tn_docker__watch(env, env->index);
+    if (env->index > 0) {
+        tn_docker__service_begin(env, env->index);
+        container_done(env);
+    } else {
+        tn_docker_metadata_deny(env, container_done);
+    }
+}
+
 static void on_started(int status, const cJSON *json, const struct tn_err *err, void *arg)
 {
-    struct tn_docker_env *env = answered(arg);
+    struct tn_docker_env *env = tn_docker__answered(arg);
 
     if (env == NULL)
         return;
@@ -244,10 +257,7 @@ static void on_started(int status, const cJSON *json, const struct tn_err *err, 
         fail_request(env, status, err);
         return;
     }
-    tn_docker__watch(env, env->index);
-    if (env->index > 0)
-        tn_docker__service_begin(env, env->index);
-    container_done(env);
+    container_runs(env);
 }
 
 static void start_container(struct tn_docker_env *env)
@@ -261,7 +271,7 @@ static void start_container(struct tn_docker_env *env)
 
 static void on_uploaded(int status, const cJSON *json, const struct tn_err *err, void *arg)
 {
-    struct tn_docker_env *env = answered(arg);
+    struct tn_docker_env *env = tn_docker__answered(arg);
 
     if (env == NULL)
         return;
@@ -282,7 +292,7 @@ static void finish_container(struct tn_docker_env *env)
 
 static void on_created(int status, const cJSON *json, const struct tn_err *err, void *arg)
 {
-    struct tn_docker_env *env = answered(arg);
+    struct tn_docker_env *env = tn_docker__answered(arg);
     const cJSON *warning;
 
     if (env == NULL)
@@ -303,9 +313,12 @@ static void on_created(int status, const cJSON *json, const struct tn_err *err, 
 
 static void create_container(struct tn_docker_env *env)
 {
-    /* The agent runs as the image's user, we as another; the folder around it keeps everybody else out. */
-    static const char *const agent_args[] = {"--mode", "0777", NULL};
     const struct tn_docker *docker = env->docker;
+    /* The agent runs as the image's user, we as another; the folder around it keeps everybody else out, and the agent
+     * whoever is not of our user, where our number is the same in the container. Podman does not say whether it is. */
+    bool same_users = !env->remote && !docker->host.remapped && !tn_engine_is_podman(docker->engine);
+    char peer[16];
+    const char *const agent_args[] = {"--mode", "0777", same_users ? "--peer" : NULL, peer, NULL};
     char owner[TN_OWNER_TEXT_MAX];
     const struct tn_container_task task = {.installation = tn_executor_service(docker->executor)->installation,
                                            .owner = tn_docker_cleanup_owner(&docker->cleanup, owner),
@@ -324,11 +337,16 @@ static void create_container(struct tn_docker_env *env)
     char image[TN_IMAGE_REF_TEXT_MAX + 1];
     auto_json cJSON *body = NULL;
 
+    snprintf(peer, sizeof(peer), "%u", (unsigned)geteuid());
     tn_docker__container_name(env, env->index, name, sizeof(name));
     tn_docker__container_name(env, 0, primary, sizeof(primary));
     tn_docker__image_name(env, env->index, image, sizeof(image));
     body = env->index == 0 ? tn_container_primary_new(&task, env->images, env->n_images)
                            : tn_container_service_new(&task, &env->images[env->index], primary);
+    if (env->index == 0 && tn_docker_metadata_note(env, &err) != 0) {
+        tn_docker__fail(env, true, "%s", err.text);
+        return;
+    }
     tn_docker__say(env, "Starting %s container: image %s", env->index == 0 ? "primary" : "service", image);
     env->call_kept = true;
     env->call = tn_engine_create(docker->engine, name, body, TN_ENGINE_THEN(CREATE_MS, on_created, env));
@@ -384,10 +402,7 @@ static void take_existing(struct tn_docker_env *env, const struct tn_container_s
         env->remote = state->attached; /* as it was made, whatever would be done today */
     }
     if (state->running) {
-        tn_docker__watch(env, env->index);
-        if (env->index > 0)
-            tn_docker__service_begin(env, env->index);
-        container_done(env);
+        container_runs(env);
     } else if (strcmp(state->status, "created") == 0) {
         finish_container(env);
     } else if (env->index == 0) {
@@ -403,7 +418,7 @@ static void take_existing(struct tn_docker_env *env, const struct tn_container_s
 
 static void on_inspected(int status, const cJSON *json, const struct tn_err *err, void *arg)
 {
-    struct tn_docker_env *env = answered(arg);
+    struct tn_docker_env *env = tn_docker__answered(arg);
     struct tn_container_state state;
     struct tn_err wrong = TN_ERR_INIT;
 

@@ -16,13 +16,13 @@ int tn_docker_bin_make(const char *bin, struct tn_err *err)
     auto_free char *agent = tn_agent_files_find();
 
     if (agent == NULL)
-        return tn_err_set(err, TN_ERR_SYSTEM, "the agent cannot be found: /proc/self/exe does not name this program");
+        return tn_err_set(err, TN_ERR_SYSTEM, "the agent cannot be found: the path of this program is not known");
     return tn_agent_files_install(agent, bin, err);
 }
 
 /* ---- sockets ---- */
 
-static char *attempt_folder(const char *sockets, uint64_t task, uint32_t attempt)
+char *tn_docker_attempt_folder(const char *sockets, uint64_t task, uint32_t attempt)
 {
     return tn_fs_path("%s/%" PRIu64 ".%" PRIu32, sockets, task, attempt);
 }
@@ -34,7 +34,7 @@ char *tn_docker_socket_folder(const char *sockets, uint64_t task, uint32_t attem
 
 int tn_docker_sockets_make(const char *sockets, uint64_t task, uint32_t attempt, struct tn_err *err)
 {
-    auto_free char *outer = attempt_folder(sockets, task, attempt);
+    auto_free char *outer = tn_docker_attempt_folder(sockets, task, attempt);
     auto_free char *run = tn_docker_socket_folder(sockets, task, attempt);
     /* The agent's own folder of names. It is ours from the start, so that we can empty it without being root. */
     auto_free char *names = tn_fs_path("%s/bin", run);
@@ -44,13 +44,6 @@ int tn_docker_sockets_make(const char *sockets, uint64_t task, uint32_t attempt,
     if (chmod(outer, 0700) != 0 || chmod(run, 0777) != 0 || chmod(names, 0777) != 0)
         return tn_err_sys(err, errno, "cannot set the mode of %s", run);
     return 0;
-}
-
-int tn_docker_sockets_remove(const char *sockets, uint64_t task, uint32_t attempt, struct tn_err *err)
-{
-    auto_free char *outer = attempt_folder(sockets, task, attempt);
-
-    return tn_fs_remove_tree(outer, err);
 }
 
 void tn_docker_sockets_each(const char *sockets, void (*on_folder)(uint64_t task, uint32_t attempt, void *arg),

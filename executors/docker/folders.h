@@ -12,12 +12,12 @@
  * installed. */
 int tn_docker_bin_make(const char *bin, struct tn_err *err) TN_MUST_CHECK;
 
+/* SOCKETS/TASK.ATTEMPT, private. The caller frees it. */
+char *tn_docker_attempt_folder(const char *sockets, uint64_t task, uint32_t attempt);
 /* SOCKETS/TASK.ATTEMPT/run, the folder that is mounted. The caller frees it. */
 char *tn_docker_socket_folder(const char *sockets, uint64_t task, uint32_t attempt);
 /* Makes it; an existing one is kept. */
 int tn_docker_sockets_make(const char *sockets, uint64_t task, uint32_t attempt, struct tn_err *err) TN_MUST_CHECK;
-/* Removes the attempt's whole folder; one that does not exist is no error. */
-int tn_docker_sockets_remove(const char *sockets, uint64_t task, uint32_t attempt, struct tn_err *err) TN_MUST_CHECK;
 /* Calls `on_folder` for each attempt that has a folder. */
 void tn_docker_sockets_each(const char *sockets, void (*on_folder)(uint64_t task, uint32_t attempt, void *arg),
                             void *arg);

@@ -1,8 +1,11 @@
 /* Release: everything of one attempt goes away, found by its labels, whatever state it is in. */
 #include "executors/docker/environment.h"
 
+#include "core/lib/cleanup.h"
+#include "core/lib/fs.h"
 #include "core/lib/log.h"
 #include "executors/docker/folders.h"
+#include "executors/sdk/clearing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,19 +22,39 @@ enum {
 
 static void list_containers(struct tn_docker_env *env);
 
+static void over(struct tn_docker_env *env)
+{
+    struct tn_task *task = tn_executor_task(env->docker->executor, env->task, env->attempt);
+
+    tn_docker_env_free(env);
+    if (task != NULL)
+        tn_task_released(task);
+}
+
+static void on_cleared(void *arg, const char *why)
+{
+    struct tn_docker_env *env = arg;
+
+    if (why != NULL)
+        tn_warn("task %s.%u: %s (tried again at the next start)", env->task_text, env->attempt, why);
+    over(env);
+}
+
+/* The containers are gone. What their root left in the folder of the socket is not ours to remove. */
 static void done(struct tn_docker_env *env)
 {
     struct tn_docker *docker = env->docker;
-    struct tn_task *task = tn_executor_task(docker->executor, env->task, env->attempt);
+    auto_free char *folder = tn_docker_attempt_folder(docker->sockets, env->task, env->attempt);
     struct tn_err err = TN_ERR_INIT;
 
     if (env->abandoned)
         tn_info("task %s.%u: what was left of it is removed", env->task_text, env->attempt);
-    if (tn_docker_sockets_remove(docker->sockets, env->task, env->attempt, &err) != 0)
-        tn_warn("task %s.%u: %s", env->task_text, env->attempt, err.text);
-    tn_docker_env_free(env);
-    if (task != NULL)
-        tn_task_released(task);
+    if (tn_fs_remove_tree(folder, &err) == 0) {
+        over(env);
+        return;
+    }
+    tn_debug("task %s.%u: %s", env->task_text, env->attempt, err.text);
+    tn_clearing_ask(docker->executor, folder, on_cleared, env);
 }
 
 static void on_again(evutil_socket_t fd, short what, void *arg)

@@ -5,19 +5,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 
 enum { AGENT_MAX = 16 << 20 };
 
 char *tn_agent_files_find(void)
 {
+    /* The kernel's word for what was started: /proc is not everywhere to be seen. */
+    const char *program = (const char *)getauxval(AT_EXECFN); // NOLINT(performance-no-int-to-ptr)
     char self[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
-    if (length <= 0)
+    if (program == NULL || realpath(program, self) == NULL)
         return NULL;
-    self[length] = '\0';
     for (int i = 0; i < 2; i++) {
         char *slash = strrchr(self, '/');
 

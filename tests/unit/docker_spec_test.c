@@ -213,7 +213,10 @@ static void test_host(void)
     CHECK(host.cpus == 4 && host.cpu_limit && host.memory_limit && !host.swap_limit && host.pids_limit && host.bridge);
     CHECK_STR(host.arch, "aarch64");
     CHECK(tn_container_host_parse(info, NULL, &host, &err) == 0);
-    CHECK(!host.bridge);
+    CHECK(!host.bridge && !host.remapped);
+    CHECK(cJSON_AddItemToArray(cJSON_AddArrayToObject(info, "SecurityOptions"), cJSON_CreateString("name=userns")));
+    CHECK(tn_container_host_parse(info, NULL, &host, &err) == 0);
+    CHECK(host.remapped && !host.own_network);
     CHECK(tn_container_host_parse(networks, NULL, &host, &err) < 0);
     cJSON_Delete(info);
     cJSON_Delete(networks);
