@@ -27,7 +27,7 @@ static inline void tn_cleanup_fd(const int *fd)
 static inline void tn_cleanup_file(FILE **file)
 {
     if (*file != NULL)
-        fclose(*file);
+        (void)fclose(*file);
 }
 
 static inline void tn_cleanup_dir(DIR **dir)
