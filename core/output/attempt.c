@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { RECORD_MAX = 64 << 20 };
+enum { RECORD_MAX = 64 << 20, LATER_MAX = 8 };
 
 /* ---- the record ---- */
 
@@ -69,6 +69,18 @@ static cJSON *find_entry(const struct tn_attempt *attempt, uint32_t id)
         if (tn_json_u64(tn_json_get(entry, "opened"), "stream", UINT64_MAX) == id)
             return entry;
     return NULL;
+}
+
+/* Attempts of a task are few, but one of them may never have come as far as to here. */
+bool tn_attempt_has_later(const struct tn_attempts *attempts, uint64_t task, uint32_t attempt)
+{
+    for (uint32_t later = attempt + 1; later != 0 && later <= attempt + LATER_MAX; later++) {
+        auto_free char *path = tn_layout_record(attempts->layout, task, later);
+
+        if (access(path, F_OK) == 0)
+            return true;
+    }
+    return false;
 }
 
 bool tn_attempt_was_closed(const struct tn_attempts *attempts, uint64_t task, uint32_t attempt)
@@ -137,6 +149,7 @@ void tn_attempt_free(struct tn_attempts *attempts, struct tn_attempt *attempt)
     LIST_REMOVE(attempt, next);
     attempts->count--;
     tn_mask_free(attempt->mask);
+    tn_rights_free(attempt->rights);
     cJSON_Delete(attempt->record);
     free(attempt->home.place.workflow);
     free(attempt->home.place.job);
@@ -245,30 +258,34 @@ static void name_project(const struct tn_attempt *attempt)
         tn_warn("%s", err.text);
 }
 
-struct tn_attempt *tn_attempt_open(struct tn_attempts *attempts, uint64_t task, uint32_t number, const cJSON *body,
-                                   struct tn_err *err)
+struct tn_attempt *tn_attempt_open(struct tn_attempts *attempts, uint64_t task, uint32_t number,
+                                   struct tn_rights *rights, const cJSON *masks, struct tn_err *err)
 {
     struct tn_attempt *attempt = tn_attempt_find(attempts, task, number, 0);
     struct tn_err missing = TN_ERR_INIT;
-    struct tn_mask *mask;
+    struct tn_mask *mask = NULL;
     cJSON *record;
 
     if (attempt != NULL)
         tn_attempt_free(attempts, attempt);
-    if (attempts->count >= TN_ATTEMPTS_MAX) {
+    if (attempts->count >= TN_ATTEMPTS_MAX)
         tn_err_set(err, TN_ERR_LIMIT, "%d attempts have their output open, the limit", TN_ATTEMPTS_MAX);
+    else
+        mask = read_masks(masks, err);
+    if (mask == NULL) {
+        tn_rights_free(rights);
         return NULL;
     }
-    mask = read_masks(tn_json_get(body, "masks"), err);
-    if (mask == NULL)
-        return NULL;
     record = load_record(attempts, task, number, &missing);
     if (record == NULL && missing.code != TN_ERR_NOT_FOUND) {
         tn_mask_free(mask);
+        tn_rights_free(rights);
         tn_err_set(err, missing.code, "%s", missing.text);
         return NULL;
     }
-    attempt = attempt_new(attempts, task, number, 0, record != NULL ? record : new_record(attempts, body), mask);
+    attempt =
+        attempt_new(attempts, task, number, 0, record != NULL ? record : new_record(attempts, rights->claims), mask);
+    attempt->rights = rights;
     attempt->open = true;
     attempt->checkpoint_sequence = tn_json_u64(attempt->record, "sequence", 0);
     cJSON_DeleteItemFromObjectCaseSensitive(attempt->record, "closed");

@@ -7,6 +7,7 @@
 #ifndef TN_OUTPUT_ATTEMPT_H
 #define TN_OUTPUT_ATTEMPT_H
 
+#include "core/output/rights.h"
 #include "core/output/stream.h"
 #include "core/peer/peer.h"
 
@@ -31,6 +32,7 @@ struct tn_attempt {
     struct tn_mask *mask; /* owned, NULL: for reading only */
     char *project;        /* owned */
     cJSON *record;        /* owned; as it is on the disk. NULL for a client's uploads, which have none */
+    struct tn_rights *rights; /* owned; while it is open. NULL for a client's uploads */
     struct tn_peer *peer; /* borrowed: whose attempt it is; NULL: nobody's at present */
     struct tn_tasks *tasks; /* borrowed; task.h */
     bool open;
@@ -54,8 +56,10 @@ struct tn_attempts {
 
 /* In memory, or NULL. `owner` is 0 but for a client's uploads. */
 struct tn_attempt *tn_attempt_find(struct tn_attempts *attempts, uint64_t task, uint32_t attempt, uint32_t owner);
-/* Begins it, or takes it up from its record; what of it was in memory is forgotten first. */
-struct tn_attempt *tn_attempt_open(struct tn_attempts *attempts, uint64_t task, uint32_t attempt, const cJSON *body,
+/* Begins it as the rights say, or takes it up from its record; what of it was in memory is forgotten first. Takes the
+ * rights over, also when it fails. */
+struct tn_attempt *tn_attempt_open(struct tn_attempts *attempts, uint64_t task, uint32_t attempt,
+                                   struct tn_rights *rights, const cJSON *masks,
                                    struct tn_err *err) TN_MUST_CHECK;
 /* For reading logs of an attempt that is not open. TN_ERR_NOT_FOUND if there is no record. */
 struct tn_attempt *tn_attempt_load(struct tn_attempts *attempts, uint64_t task, uint32_t attempt,
@@ -78,6 +82,8 @@ int tn_attempt_checkpoint(struct tn_attempt *attempt, const cJSON *body, uint64_
 int tn_attempt_keep_stream(void *attempt, const struct tn_stream *stream, struct tn_err *err);
 /* Ends what is not ended, syncs, writes the last record, removes partial files. The caller frees the attempt. */
 int tn_attempt_close(struct tn_attempt *attempt, struct tn_err *err) TN_MUST_CHECK;
+/* Is there a record of a later attempt of the task? */
+bool tn_attempt_has_later(const struct tn_attempts *attempts, uint64_t task, uint32_t attempt);
 /* Is there a record that says closed? */
 bool tn_attempt_was_closed(const struct tn_attempts *attempts, uint64_t task, uint32_t attempt);
 

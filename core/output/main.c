@@ -92,6 +92,23 @@ static void note_scheduler(struct output *output, const struct tn_msg *msg)
         tn_disk_tell(&output->disk);
 }
 
+/* What grants are signed with. From the scheduler, which alone may send it. */
+static void take_key(struct output *output, struct tn_peer *peer, const struct tn_msg *msg)
+{
+    auto_json cJSON *body = tn_json_parse(msg->body, msg->header.length, "LEASE_KEY", NULL);
+    struct tn_msg_ref ref = tn_msg_ref(msg);
+    uint8_t key[TN_GRANT_KEY];
+    struct tn_err err = TN_ERR_INIT;
+
+    if (tn_grant_key_read(tn_json_string(body, "key", ""), key, &err) != 0) {
+        tn_peer_refuse(peer, &ref, "invalid", "LEASE_KEY: %s", err.text);
+        return;
+    }
+    tn_task_key(&output->tasks, key);
+    explicit_bzero(key, sizeof(key));
+    tn_peer_reply(peer, &ref, TN_MSG_ACK, NULL, 0);
+}
+
 static void on_bus_message(void *arg, struct tn_peer *peer, const struct tn_msg *msg)
 {
     struct output *output = arg;
@@ -100,6 +117,8 @@ static void on_bus_message(void *arg, struct tn_peer *peer, const struct tn_msg 
     if (msg->header.kind == TN_MSG_PEER_STATE) {
         tn_data_peer_state(&output->data, msg);
         note_scheduler(output, msg);
+    } else if (msg->header.kind == TN_MSG_LEASE_KEY) {
+        take_key(output, peer, msg);
     } else if (tn_msg_info(msg->header.kind)->reply != TN_MSG_NONE) {
         tn_peer_refuse(peer, &ref, "invalid", "tenon-output does not answer %s on the bus",
                        tn_msg_name(msg->header.kind));
@@ -131,6 +150,7 @@ static int serve(struct output *output, struct tn_err *err)
     output->tasks = (struct tn_tasks){
         .attempts = {.layout = &output->layout, .blobs = blobs, .logs = &output->logs, .room = &output->room},
         .blobs = blobs};
+    tn_task_init(&output->tasks);
     output->tasks.attempts.log_limit = (uint64_t)tn_json_number(settings, "log_limit", 0);
     tn_data_init(&output->data, service, &output->tasks);
     /* 2. files that it may touch; before the first socket, whose thread is bound too */

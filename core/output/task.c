@@ -35,6 +35,11 @@ static bool fence(const struct call *call)
         }
         other = next;
     }
+    if (tn_attempt_has_later(&call->tasks->attempts, call->ref.task, call->ref.attempt)) {
+        tn_peer_refuse(call->peer, &call->ref, "fenced", "a later attempt of task %" PRIu64 " has begun",
+                       call->ref.task);
+        return false;
+    }
     return true;
 }
 
@@ -83,21 +88,46 @@ static void refuse_waiting(struct tn_attempt *attempt)
     }
 }
 
+/* The rights that the lease's grant gives, or NULL after a refusal. */
+static struct tn_rights *need_rights(const struct call *call)
+{
+    const char *grant = tn_json_string(call->body, "grant", NULL);
+    struct tn_rights *rights = NULL;
+    struct tn_err err = TN_ERR_INIT;
+
+    if (grant == NULL)
+        tn_err_set(&err, TN_ERR_CONFLICT, "it brings no grant, expected the one of its LEASE");
+    else
+        rights = tn_rights_open(call->tasks->key, grant, call->ref.task, call->ref.attempt, call->ref.source, &err);
+    if (rights == NULL)
+        (void)task__fence(call, &err);
+    return rights;
+}
+
 static enum verdict on_task_open(const struct call *call)
 {
     struct tn_err err = TN_ERR_INIT;
     struct tn_attempt *attempt = tn_attempt_find(&call->tasks->attempts, call->ref.task, call->ref.attempt, 0);
+    struct tn_rights *rights;
     auto_json cJSON *body = NULL;
 
     if (call->ref.task == 0 || call->ref.attempt == 0) {
         tn_err_set(&err, TN_ERR_USAGE, "TASK_OPEN needs a task and an attempt in the header");
         return task__refuse(call, &err);
     }
-    if (!fence(call))
+    if (!call->tasks->has_key)
+        return WAITS;
+    rights = need_rights(call);
+    if (rights == NULL)
         return ANSWERED;
+    if (!fence(call)) {
+        tn_rights_free(rights);
+        return ANSWERED;
+    }
     if (attempt != NULL)
         refuse_waiting(attempt);
-    attempt = tn_attempt_open(&call->tasks->attempts, call->ref.task, call->ref.attempt, call->body, &err);
+    attempt = tn_attempt_open(&call->tasks->attempts, call->ref.task, call->ref.attempt, rights,
+                              tn_json_get(call->body, "masks"), &err);
     if (attempt == NULL)
         return task__refuse(call, &err);
     attempt->peer = call->peer;
@@ -319,23 +349,50 @@ static struct tn_attempt *attempt_of(struct tn_tasks *tasks, const struct tn_hea
     return tn_attempt_find(&tasks->attempts, header->task, header->attempt, 0);
 }
 
+static struct tn_waiting *waiting_new(struct tn_peer *peer, const struct tn_msg *msg)
+{
+    struct tn_waiting *waiting = malloc(sizeof(*waiting) + msg->header.length);
+
+    if (waiting == NULL)
+        tn_fatal(3, "out of memory: a request of %u bytes", msg->header.length);
+    waiting->peer = peer;
+    waiting->header = msg->header;
+    memcpy(waiting->body, msg->body, msg->header.length);
+    return waiting;
+}
+
+/* TASK_OPEN, before the scheduler has told the key of its leases. */
+static void let_open_wait(struct tn_tasks *tasks, struct tn_peer *peer, const struct tn_msg *msg)
+{
+    struct tn_msg_ref ref = tn_msg_ref(msg);
+    struct tn_waiting *waiting;
+
+    if (tasks->opening_bytes + msg->header.length > TN_TASK_OPENING_BYTES) {
+        tn_peer_refuse(peer, &ref, "limit", "%zu bytes of TASK_OPEN wait for the scheduler already",
+                       tasks->opening_bytes);
+        return;
+    }
+    tasks->opening_bytes += msg->header.length;
+    waiting = waiting_new(peer, msg);
+    TAILQ_INSERT_TAIL(&tasks->opening, waiting, next);
+}
+
 static void let_wait(struct tn_tasks *tasks, struct tn_peer *peer, const struct tn_msg *msg)
 {
     struct tn_attempt *attempt = attempt_of(tasks, &msg->header);
     struct tn_waiting *waiting;
     struct tn_msg_ref ref = tn_msg_ref(msg);
 
+    if (msg->header.kind == TN_MSG_TASK_OPEN) {
+        let_open_wait(tasks, peer, msg);
+        return;
+    }
     if (attempt == NULL || attempt->waiting_count >= TN_TASK_WAITING_MAX) {
         tn_peer_refuse(peer, &ref, "limit", "%d requests of the attempt wait for bytes that are not there",
                        TN_TASK_WAITING_MAX);
         return;
     }
-    waiting = malloc(sizeof(*waiting) + msg->header.length);
-    if (waiting == NULL)
-        tn_fatal(3, "out of memory: a request of %u bytes", msg->header.length);
-    waiting->peer = peer;
-    waiting->header = msg->header;
-    memcpy(waiting->body, msg->body, msg->header.length);
+    waiting = waiting_new(peer, msg);
     TAILQ_INSERT_TAIL(&attempt->waiting, waiting, next);
     attempt->waiting_count++;
 }
@@ -375,11 +432,51 @@ void tn_task_message(struct tn_tasks *tasks, struct tn_peer *peer, const struct 
         try_waiting(tasks, attempt);
 }
 
+/* `peer` NULL: all of them. */
+static void forget_opening(struct tn_tasks *tasks, const struct tn_peer *peer)
+{
+    struct tn_waiting *waiting = TAILQ_FIRST(&tasks->opening);
+
+    while (waiting != NULL) {
+        struct tn_waiting *next = TAILQ_NEXT(waiting, next);
+
+        if (peer == NULL || waiting->peer == peer) {
+            TAILQ_REMOVE(&tasks->opening, waiting, next);
+            tasks->opening_bytes -= waiting->header.length;
+            free(waiting);
+        }
+        waiting = next;
+    }
+}
+
+void tn_task_init(struct tn_tasks *tasks)
+{
+    LIST_INIT(&tasks->finds);
+    TAILQ_INIT(&tasks->opening);
+}
+
+void tn_task_key(struct tn_tasks *tasks, const uint8_t key[TN_GRANT_KEY])
+{
+    struct tn_waiting *waiting;
+
+    memcpy(tasks->key, key, TN_GRANT_KEY);
+    tasks->has_key = true;
+    while ((waiting = TAILQ_FIRST(&tasks->opening)) != NULL) {
+        struct tn_msg msg = {waiting->header, waiting->body};
+
+        TAILQ_REMOVE(&tasks->opening, waiting, next);
+        tasks->opening_bytes -= waiting->header.length;
+        tn_task_message(tasks, waiting->peer, &msg);
+        free(waiting);
+    }
+}
+
 void tn_task_forget_peer(struct tn_tasks *tasks, struct tn_peer *peer, uint16_t address)
 {
     struct tn_attempt *attempt = LIST_FIRST(&tasks->attempts.list);
 
     task__forget_finds(tasks, peer);
+    forget_opening(tasks, peer);
     tn_blobs_forget(tasks->blobs, peer);
     while (attempt != NULL) {
         struct tn_attempt *next = LIST_NEXT(attempt, next);
@@ -405,6 +502,7 @@ void tn_task_forget_peer(struct tn_tasks *tasks, struct tn_peer *peer, uint16_t 
 void tn_task_free_all(struct tn_tasks *tasks)
 {
     task__free_finds(tasks);
+    forget_opening(tasks, NULL);
     while (!LIST_EMPTY(&tasks->attempts.list))
         tn_attempt_free(&tasks->attempts, LIST_FIRST(&tasks->attempts.list));
 }

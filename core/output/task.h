@@ -9,14 +9,23 @@
 
 #include "core/output/attempt.h"
 
-enum { TN_TASK_WAITING_MAX = 128 };
+enum { TN_TASK_WAITING_MAX = 128, TN_TASK_OPENING_BYTES = 64 * 1024 * 1024 };
 
 struct tn_tasks {
     struct tn_attempts attempts;
     struct tn_blobs *blobs; /* borrowed */
     struct tn_works *works; /* borrowed */
     LIST_HEAD(, tn_find) finds;
+    uint8_t key[TN_GRANT_KEY]; /* of grants, from the scheduler */
+    bool has_key;
+    TAILQ_HEAD(, tn_waiting) opening; /* TASK_OPENs that came before it */
+    size_t opening_bytes;
 };
+
+/* Zeroed but for what the caller sets. */
+void tn_task_init(struct tn_tasks *tasks);
+/* The key of grants is known (LEASE_KEY): attempts can be opened. */
+void tn_task_key(struct tn_tasks *tasks, const uint8_t key[TN_GRANT_KEY]);
 
 /* Handles one message of a data socket; answers it now or later. */
 void tn_task_message(struct tn_tasks *tasks, struct tn_peer *peer, const struct tn_msg *msg);

@@ -30,6 +30,14 @@ enum verdict task__refuse(const struct call *call, const struct tn_err *err)
     return ANSWERED;
 }
 
+enum verdict task__fence(const struct call *call, const struct tn_err *err)
+{
+    tn_warn("%s of task %" PRIu64 " from 0x%04x: %s", tn_msg_name(call->ref.kind), call->ref.task,
+            (unsigned)call->ref.source, err->text);
+    tn_peer_refuse(call->peer, &call->ref, "fenced", "%s: %s", tn_msg_name(call->ref.kind), err->text);
+    return ANSWERED;
+}
+
 /* A stream that cannot be stored for lack of room: the refusal names it, and nothing else of the attempt is concerned.
  */
 enum verdict task__refuse_stream(const struct call *call, const struct tn_stream *stream, const struct tn_err *err)

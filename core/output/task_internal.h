@@ -17,6 +17,8 @@ struct call {
 
 /* Each sends one answer and returns ANSWERED. */
 enum verdict task__refuse(const struct call *call, const struct tn_err *err);
+/* It is not this sender's business: `fenced`, and said. */
+enum verdict task__fence(const struct call *call, const struct tn_err *err);
 /* A stream that cannot be stored for lack of room: the refusal names it, and nothing else of the attempt is concerned.
  */
 enum verdict task__refuse_stream(const struct call *call, const struct tn_stream *stream, const struct tn_err *err);

@@ -82,10 +82,13 @@ static void on_found(void *arg)
 enum verdict task__on_blob_find(const struct call *call)
 {
     struct tn_attempt *attempt = task__need_attempt(call);
+    struct tn_err err = TN_ERR_INIT;
     struct tn_find *find;
 
     if (attempt == NULL)
         return ANSWERED;
+    if (tn_rights_find(attempt->rights, call->body, &err) != 0)
+        return task__fence(call, &err);
     find = calloc(1, sizeof(*find));
     if (find == NULL)
         tn_fatal(3, "out of memory: a search");
@@ -120,6 +123,7 @@ static enum verdict read_timings(const struct call *call, const char *version)
 enum verdict task__on_blob_read(const struct call *call)
 {
     const char *id = tn_json_string(call->body, "id", "");
+    const struct tn_attempt *attempt;
     struct tn_err err = TN_ERR_INIT;
     auto_buf struct tn_buf bytes = TN_BUF_INIT;
     uint64_t offset = tn_json_u64(call->body, "offset", 0);
@@ -127,6 +131,11 @@ enum verdict task__on_blob_read(const struct call *call)
 
     if (strncmp(id, task__timings_prefix, strlen(task__timings_prefix)) == 0)
         return read_timings(call, id + strlen(task__timings_prefix));
+    attempt = task__need_attempt(call);
+    if (attempt == NULL)
+        return ANSWERED;
+    if (tn_rights_read(attempt->rights, attempt->home.layout, id, &err) != 0)
+        return task__fence(call, &err);
     if (tn_blobs_read(call->tasks->blobs, call->peer, id, offset, read_length(call), &bytes, &end, &err) != 0)
         return task__refuse(call, &err);
     return task__answer_bytes(call, TN_MSG_BLOB_DATA, offset, end, &bytes);

@@ -305,7 +305,7 @@ static void send_lease(struct tn_sched *sched, struct tn_task *task)
                                       .cb = on_leased,
                                       .arg = task};
 
-    request.body = tn_task_lease(task, sched->installation, tn_place_clip(&sched->capacity, share_of(task)));
+    request.body = tn_task_lease(task, sched->installation, sched->key, tn_place_clip(&sched->capacity, share_of(task)));
     if (strlen(request.body) > tn_msg_info(TN_MSG_LEASE)->max_body) {
         auto_free char *text = tn_fs_path("the job with its environment takes %zu bytes, at most %u are allowed",
                                           strlen(request.body), (unsigned)tn_msg_info(TN_MSG_LEASE)->max_body);

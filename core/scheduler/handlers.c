@@ -1,6 +1,7 @@
 #include "core/scheduler/handlers.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/log.h"
+#include "core/scheduler/lease_key.h"
 #include "core/scheduler/plan.h"
 
 #include <stdio.h>
@@ -350,6 +351,8 @@ static void on_peer_state(struct tn_sched *sched, const cJSON *body)
         sched->heard = sched->now();
     if (TN_ADDRESS_ROLE(address) == TN_ROLE_OUTPUT && strcmp(state, "added") == 0)
         sched->disk.expected = true;
+    if (TN_ADDRESS_ROLE(address) == TN_ROLE_OUTPUT && strcmp(state, "up") == 0)
+        tn_lease_key_tell(sched, life);
     if (TN_ADDRESS_ROLE(address) != TN_ROLE_EXECUTOR)
         return;
     /* A word about a life that is over: this executor registered in a later one. */

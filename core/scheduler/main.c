@@ -3,6 +3,7 @@
 #include "core/lib/log.h"
 #include "core/peer/service.h"
 #include "core/scheduler/handlers.h"
+#include "core/scheduler/lease_key.h"
 #include "core/scheduler/profile.h"
 
 #include <sys/stat.h>
@@ -117,6 +118,8 @@ static int start(struct scheduler *scheduler, char *confinement, struct tn_err *
     if ((ledger = tn_ledger_open(service->state_dir, service->store_dir, err)) == NULL)
         return -1;
     tn_sched_init(&scheduler->sched, ledger, service->installation, service->life, now_ms);
+    if (tn_lease_key_load(service->state_dir, scheduler->sched.key, err) != 0)
+        return -1;
     scheduler->sched.wake = wake;
     scheduler->sched.wake_arg = scheduler;
     scheduler->round = event_new(service->base, -1, 0, on_round, scheduler);

@@ -4,6 +4,7 @@
 #ifndef TN_SCHEDULER_SCHED_H
 #define TN_SCHEDULER_SCHED_H
 
+#include "core/lib/grant.h"
 #include "core/scheduler/events.h"
 #include "core/scheduler/ledger.h"
 #include "core/scheduler/model.h"
@@ -52,6 +53,8 @@ struct tn_sched {
     struct tn_outbox outbox;
     const char *installation; /* borrowed */
     int64_t (*now)(void);     /* ms since 1970 */
+    uint8_t key[TN_GRANT_KEY]; /* of grants; lease_key.h */
+    uint32_t key_told;        /* the life of tenon-output that was told it */
     struct tn_disk_state disk;
     int64_t heard;            /* when the bus first told who is there; 0: not yet */
     char node[65];

@@ -1,6 +1,8 @@
 #include "core/scheduler/task_env.h"
+#include "core/lib/cleanup.h"
 #include "core/lib/log.h"
 #include "core/scheduler/graph.h"
+#include "core/scheduler/lease_key.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -181,13 +183,15 @@ static void add_upstream(cJSON *body, struct tn_job *job)
     free(jobs);
 }
 
-char *tn_task_lease(struct tn_task *task, const char *installation, struct tn_share limits)
+char *tn_task_lease(struct tn_task *task, const char *installation, const uint8_t key[TN_GRANT_KEY],
+                    struct tn_share limits)
 {
     struct tn_job *job = task->job;
     const struct tn_pipeline *pipeline = job->workflow->pipeline;
     auto_json cJSON *body = cJSON_CreateObject();
     cJSON *definition = cJSON_Parse(job->definition);
     const cJSON *values = tn_json_get(pipeline->request, "pipeline_values");
+    auto_free char *signed_grant = NULL;
     cJSON *item;
 
     if (definition == NULL)
@@ -202,6 +206,8 @@ char *tn_task_lease(struct tn_task *task, const char *installation, struct tn_sh
                  tn_json_get(definition, "contexts"));
     cJSON_AddItemToObject(body, "definition", definition);
     add_upstream(body, job);
+    signed_grant = tn_lease_key_grant(key, task, tn_json_get(body, "upstream"));
+    cJSON_AddStringToObject(body, "grant", signed_grant);
     if (tn_json_get(pipeline->request, "checkout") != NULL)
         cJSON_AddItemToObject(body, "checkout", cJSON_Duplicate(tn_json_get(pipeline->request, "checkout"), true));
     cJSON_AddBoolToObject(body, "source", tn_json_bool(pipeline->request, "source", false));

@@ -264,9 +264,6 @@ void tn_task_begin(struct tn_task *task)
                                             .on_failed = on_output_failed,
                                             .on_stream_failed = on_stream_failed,
                                             .arg = task};
-    const cJSON *workflow = tn_json_get(task->lease, "workflow");
-    const cJSON *job = tn_json_get(task->lease, "job");
-    const cJSON *index = tn_json_get(task->lease, "task");
     auto_json cJSON *body = cJSON_CreateObject();
     cJSON *masks = cJSON_AddArrayToObject(body, "masks");
 
@@ -277,12 +274,7 @@ void tn_task_begin(struct tn_task *task)
     add_masks(masks, tn_json_get(task->lease, "context_environment"));
     tn_keyring_masks(tn_executor_keyring(task->executor), masks);
     tn_task_mask_names(task, masks);
-    cJSON_AddStringToObject(body, "pipeline", tn_json_string(tn_json_get(task->lease, "pipeline"), "id", ""));
-    cJSON_AddStringToObject(body, "project", tn_json_string(task->lease, "project", "default"));
-    cJSON_AddStringToObject(body, "workflow", tn_json_string(workflow, "name", "workflow"));
-    cJSON_AddStringToObject(body, "job", tn_json_string(job, "name", "job"));
-    cJSON_AddNumberToObject(body, "index", tn_json_number(index, "index", 0));
-    cJSON_AddNumberToObject(body, "total", tn_json_number(index, "total", 1));
+    cJSON_AddStringToObject(body, "grant", tn_json_string(task->lease, "grant", ""));
     tn_outlet_call(task->outlet, TN_MSG_TASK_OPEN, body, on_opened, task);
 }
 

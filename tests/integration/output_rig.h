@@ -5,6 +5,7 @@
 
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
+#include "core/lib/grant.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
 #include "core/peer/service.h"
@@ -23,6 +24,9 @@
 #define CLIENT TN_ADDRESS(TN_ROLE_CLIENT, 1)
 #define OUTPUT TN_ADDRESS(TN_ROLE_OUTPUT, 0)
 #define KERNEL TN_ADDRESS(TN_ROLE_KERNEL, 0)
+#define SCHEDULER TN_ADDRESS(TN_ROLE_SCHEDULER, 0)
+
+static const uint8_t rig_key[TN_GRANT_KEY] = {7, 1, 2};
 
 struct rig {
     const char *program;
@@ -37,6 +41,7 @@ struct rig {
     struct tn_peer *executor;
     struct tn_peer *client;
     bool ready;
+    bool keyless; /* tenon-output is not told the key of grants */
     unsigned events;
     uint64_t event_size;
     bool event_ended;
@@ -53,7 +58,7 @@ struct rig_reply {
 static void rig_bus_send(struct rig *rig, enum tn_msg_kind kind, uint64_t in_reply_to, const char *text)
 {
     struct tn_header header = {.kind = (uint16_t)kind,
-                               .source = KERNEL,
+                               .source = kind == TN_MSG_LEASE_KEY ? SCHEDULER : KERNEL,
                                .destination = OUTPUT,
                                .sequence = 1ull << 32 | ++rig->sequence,
                                .in_reply_to = in_reply_to,
@@ -102,6 +107,39 @@ static void rig_on_bus(evutil_socket_t fd, short what, void *arg)
     }
 }
 
+/* As the scheduler does when it hears that tenon-output is up. */
+static void rig_tell_key(struct rig *rig)
+{
+    char text[TN_GRANT_KEY_TEXT];
+    auto_free char *body = NULL;
+
+    tn_grant_key_write(rig_key, text);
+    body = tn_fs_path("{\"key\":\"%s\"}", text);
+    rig_bus_send(rig, TN_MSG_LEASE_KEY, 0, body);
+}
+
+/* The body of a TASK_OPEN with a grant for what it names (pipeline, workflow, job, …); tasks 1 to 128 are upstream. */
+static char *rig_grant(const char *text, uint64_t task, uint32_t attempt)
+{
+    auto_json cJSON *body = cJSON_Parse(text);
+    auto_json cJSON *claims = cJSON_Duplicate(body, true);
+    auto_free char *grant = NULL;
+    cJSON *upstream;
+
+    if (!cJSON_IsObject(body) || cJSON_HasObjectItem(body, "grant"))
+        return tn_fs_path("%s", text);
+    cJSON_DeleteItemFromObject(claims, "masks");
+    tn_json_add_u64(claims, "task", task);
+    cJSON_AddNumberToObject(claims, "attempt", attempt);
+    cJSON_AddNumberToObject(claims, "executor", EXECUTOR);
+    upstream = cJSON_AddArrayToObject(claims, "upstream");
+    for (int i = 1; i <= 128; i++)
+        cJSON_AddItemToArray(upstream, cJSON_CreateNumber(i));
+    grant = tn_grant_sign(rig_key, claims);
+    cJSON_AddStringToObject(body, "grant", grant);
+    return tn_json_print(body);
+}
+
 /* A socket of its own for each life, as tenon-bus makes them. */
 static void rig_open_bus(struct rig *rig, const char *url)
 {
@@ -139,6 +177,8 @@ static void rig_start(struct rig *rig)
     }
     while (!rig->ready)
         event_base_loop(rig->base, EVLOOP_ONCE);
+    if (!rig->keyless)
+        rig_tell_key(rig);
     rig_tell_peer(rig, EXECUTOR, 7, "added");
     rig_tell_peer(rig, CLIENT, 8, "added");
     /* As executors and clients do when they hear of a new life of tenon-output. */
@@ -264,6 +304,12 @@ static unsigned rig_call(struct rig *rig, struct tn_peer *peer, struct rig_reply
     if (vasprintf(&text, fmt, ap) < 0)
         tn_fatal(1, "out of memory");
     va_end(ap);
+    if (kind == TN_MSG_TASK_OPEN) {
+        char *granted = rig_grant(text, task, attempt);
+
+        free(text);
+        text = granted;
+    }
     reply->done = false;
     tn_peer_request(peer, kind, OUTPUT, task, attempt, text, strlen(text), 30000, rig_on_reply, reply);
     free(text);

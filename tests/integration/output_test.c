@@ -189,14 +189,14 @@ static unsigned send_blob(struct rig *rig, struct tn_peer *peer, struct rig_repl
 }
 
 /* Reads the first blob that was found, in odd pieces. */
-static void read_blob(struct rig *rig, const struct rig_reply *found, struct tn_buf *out)
+static void read_blob(struct rig *rig, uint64_t task, const struct rig_reply *found, struct tn_buf *out)
 {
     const cJSON *blob = cJSON_GetArrayItem(tn_json_get(found->json, "blobs"), 0);
     auto_free char *id = tn_fs_path("%s", tn_json_string(blob, "id", ""));
     struct rig_reply r = {0};
 
     do {
-        CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_BLOB_READ, 1, 1,
+        CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_BLOB_READ, task, 1,
                            "{\"id\":\"%s\",\"offset\":\"%zu\",\"length\":777777}", id, out->len),
                   TN_MSG_BLOB_DATA);
         if (r.kind != TN_MSG_BLOB_DATA)
@@ -235,13 +235,13 @@ static void test_caches(struct rig *rig)
     CHECK_INT(cJSON_GetArraySize(tn_json_get(r.json, "blobs")), 1);
     rig_call(rig, rig->executor, &r, TN_MSG_BLOB_FIND, 1, 1, "{\"type\":\"cache\",\"keys\":[\"v1-a\"]}");
     CHECK_STR(found_key(&r), "v1-abc");
-    read_blob(rig, &r, &back);
+    read_blob(rig, 1, &r, &back);
     CHECK(back.len == big.len && memcmp(back.data, big.data, big.len) == 0);
     rig_call(rig, rig->executor, &r, TN_MSG_BLOB_FIND, 5, 3, "{\"type\":\"cache\",\"keys\":[\"v1-a\"]}");
     CHECK_STR(found_key(&r), "none"); /* another project */
     CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_BLOB_READ, 1, 1, "{\"id\":\"cache/scope-x/../../y\"}"),
               TN_MSG_REFUSED);
-    CHECK_STR(refusal(&r), "invalid");
+    CHECK_STR(refusal(&r), "fenced");
     /* Two write the same key at once: the later commit is dropped without an error. */
     rig_call(rig, rig->executor, &r, TN_MSG_STREAM_OPEN, 1, 1, "{\"stream\":23,\"type\":\"cache\",\"key\":\"race\"}");
     CHECK_INT(
@@ -252,7 +252,7 @@ static void test_caches(struct rig *rig)
               TN_MSG_STREAM_CLOSED);
     tn_buf_reset(&back);
     rig_call(rig, rig->executor, &r, TN_MSG_BLOB_FIND, 1, 1, "{\"type\":\"cache\",\"keys\":[\"race\"]}");
-    read_blob(rig, &r, &back);
+    read_blob(rig, 1, &r, &back);
     CHECK_STR(back.data, "first");
     rig_reply_free(&r);
 }
@@ -266,7 +266,7 @@ static void test_workspaces_and_sources(struct rig *rig)
     send_blob(rig, rig->executor, &r, 1, 31, "{\"stream\":31,\"type\":\"workspace\",\"step\":3}", "layer3", 6);
     rig_call(rig, rig->executor, &r, TN_MSG_BLOB_FIND, 1, 1, "{\"type\":\"workspace\",\"tasks\":[\"77\",\"1\"]}");
     CHECK_INT(cJSON_GetArraySize(tn_json_get(r.json, "blobs")), 2);
-    read_blob(rig, &r, &back);
+    read_blob(rig, 1, &r, &back);
     CHECK_STR(back.data, "layer3");
     CHECK_INT(rig_write(rig, rig->client, &r, 0, 1, 0, "x", 1), TN_MSG_REFUSED);
     CHECK_STR(refusal(&r), "not_open");
@@ -275,7 +275,7 @@ static void test_workspaces_and_sources(struct rig *rig)
         TN_MSG_STREAM_CLOSED);
     tn_buf_reset(&back);
     rig_call(rig, rig->executor, &r, TN_MSG_BLOB_FIND, 1, 1, "{\"type\":\"source\",\"pipeline\":\"p1\"}");
-    read_blob(rig, &r, &back);
+    read_blob(rig, 1, &r, &back);
     CHECK_STR(back.data, "tree");
     rig_call(rig, rig->executor, &r, TN_MSG_STREAM_OPEN, 1, 1, "{\"stream\":40,\"type\":\"workspace\",\"step\":9}");
     CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_STREAM_CLOSE, 1, 1, "{\"stream\":40,\"size\":0,\"drop\":true}"),
@@ -534,7 +534,7 @@ static void test_kill(struct rig *rig)
     tn_mask_finish(&state, &masked);
     check_file("state/logs/main/build/attempt-1/01-lines.log", masked.data, masked.len);
     rig_call(rig, rig->executor, &r, TN_MSG_BLOB_FIND, TASK, 1, "{\"type\":\"workspace\",\"tasks\":[\"9\"]}");
-    read_blob(rig, &r, &back);
+    read_blob(rig, TASK, &r, &back);
     CHECK(back.len == raw.len && memcmp(back.data, raw.data, raw.len) == 0);
     CHECK_INT(rig_call(rig, rig->executor, &r, TN_MSG_TASK_CLOSE, TASK, 1, "%s", ""), TN_MSG_ACK);
     tn_mask_state_free(&state);

@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+static const uint8_t key[TN_GRANT_KEY] = {1, 2, 3};
+
 static const char *value_of(const cJSON *pairs, const char *name)
 {
     const char *value = NULL;
@@ -57,7 +59,7 @@ static void test_checkout(void)
     CHECK_STR(value_of(env, "CIRCLE_PULL_REQUESTS"), "https://h/o/r/pull/7");
     CHECK_STR(value_of(env, "CIRCLE_PR_NUMBER"), "7");
     CHECK(value_of(env, "CIRCLE_PR_USERNAME") == NULL);
-    text = tn_task_lease(&pipeline->workflows[0].jobs[0].tasks[0], "inst", (struct tn_share){1000, 2048});
+    text = tn_task_lease(&pipeline->workflows[0].jobs[0].tasks[0], "inst", key, (struct tn_share){1000, 2048});
     lease = cJSON_Parse(text);
     CHECK(cJSON_Compare(tn_json_get(lease, "checkout"), wanted, true));
     tn_pipeline_free(pipeline);
@@ -68,7 +70,7 @@ int main(void)
     struct tn_pipeline *pipeline = example();
     struct tn_job *job = &pipeline->workflows[0].jobs[1];
     auto_json cJSON *env = tn_task_env(&job->tasks[1]);
-    auto_free char *text = tn_task_lease(&job->tasks[1], "inst", (struct tn_share){2000, 4096});
+    auto_free char *text = tn_task_lease(&job->tasks[1], "inst", key, (struct tn_share){2000, 4096});
     auto_json cJSON *lease = cJSON_Parse(text);
     const cJSON *contexts = tn_json_get(lease, "context_environment");
     char id[TN_ID_SIZE];
