@@ -1,6 +1,7 @@
 #include "core/kernel/host.h"
 #include "core/kernel/kernel.h"
 #include "core/kernel/places.h"
+#include "core/kernel/procs.h"
 #include "core/kernel/worker.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
@@ -251,6 +252,17 @@ static void take_program(struct tn_kernel *kernel, const struct tn_header *heade
         take_clear(worker, header, json);
     else
         tn_programs_list(kernel->programs, worker->manifest, header);
+}
+
+/* Who it is, not who it was meant to be. */
+bool tn_kernel__user_of(void *arg, const char *executor, uid_t *user)
+{
+    const struct tn_kernel *kernel = arg;
+
+    for (size_t i = 0; i < kernel->count; i++)
+        if (kernel->workers[i].manifest != NULL && strcmp(kernel->workers[i].manifest->name, executor) == 0)
+            return kernel->workers[i].pid > 0 && tn_procs_user(kernel->workers[i].pid, user);
+    return false;
 }
 
 void tn_kernel__program_exited(void *arg, const char *executor, uint64_t task, uint32_t attempt, const cJSON *body)

@@ -83,3 +83,19 @@ char **tn_operator_command(const cJSON *settings, const struct tn_manifest_progr
         tn_err_set(err, TN_ERR_USAGE, "expected arguments: [text, …]");
     return command;
 }
+
+int tn_operator_check(const cJSON *settings, const struct tn_manifest_program *program, uid_t self, struct tn_err *err)
+{
+    const cJSON *section = program->settings != NULL ? tn_json_get(settings, program->settings) : NULL;
+    const char *user = tn_json_string(section, "run_as", "");
+    char **command = tn_operator_command(settings, program, NULL, err);
+
+    tn_strings_free(command);
+    if (command == NULL)
+        return -1;
+    if (user[0] != '\0' && self != 0)
+        return tn_err_set(err, TN_ERR_CONFIG,
+                          "%s.run_as: only root can run jobs as user \"%s\": Tenon was started by user %u",
+                          program->settings, user, (unsigned)self);
+    return 0;
+}

@@ -11,8 +11,13 @@
 
 #include <cjson/cJSON.h>
 
+#include <sys/types.h>
+
 /* SETTINGS_DIR/tenond.json; all as by default if `folder` is "". NULL with `err`. */
 cJSON *tn_operator_settings(const char *folder, struct tn_err *err) TN_MUST_CHECK;
+/* Can it be started under these settings by user `self`, who tenond is? */
+int tn_operator_check(const cJSON *settings, const struct tn_manifest_program *program, uid_t self,
+                      struct tn_err *err) TN_MUST_CHECK;
 /* The words to run: prefix, program, `arguments` (a list of texts), user. Ends with NULL; freed by tn_strings_free().
  * NULL with an error that names the setting. */
 char **tn_operator_command(const cJSON *settings, const struct tn_manifest_program *program, const cJSON *arguments,

@@ -53,6 +53,21 @@ static bool read_stat(pid_t pid, pid_t *parent, uint64_t *start)
     return state != 'Z' && state != 'X';
 }
 
+bool tn_procs_user(pid_t pid, uid_t *user)
+{
+    char path[64];
+    char text[4096];
+    const char *line;
+    unsigned effective;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    if (read_file(path, text, sizeof(text)) <= 0 || (line = strstr(text, "\nUid:")) == NULL ||
+        sscanf(line, "\nUid: %*u %u", &effective) != 1)
+        return false;
+    *user = (uid_t)effective;
+    return true;
+}
+
 uint64_t tn_procs_start_time(pid_t pid)
 {
     pid_t parent;

@@ -11,6 +11,8 @@ enum { TN_PROCS_MAX = 16384 };
 
 /* Start time in ticks since boot: with the id it names a process for good. 0 when there is none, or it is a zombie. */
 uint64_t tn_procs_start_time(pid_t pid);
+/* The effective user of a process. False: there is none. */
+bool tn_procs_user(pid_t pid, uid_t *user);
 /* Names the process id namespace that we are in: ids mean nothing outside. */
 unsigned long long tn_procs_namespace(void);
 /* Calls `cb` for each living (not zombie) child of this process. */

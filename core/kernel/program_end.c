@@ -2,6 +2,7 @@
 #include "core/kernel/procs.h"
 #include "core/kernel/programs_internal.h"
 #include "core/lib/cleanup.h"
+#include "core/lib/fs.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
 
@@ -119,7 +120,7 @@ static const char *how_it_ended(const struct tn_program *program, char *out, siz
     return out;
 }
 
-/* Only what lies in our own folder is ours to unmount. */
+/* Only what lies in the executor's own folder is unmounted for it. */
 static bool is_below(const char *folder, const char *above)
 {
     size_t length = strlen(above);
@@ -132,10 +133,11 @@ static void ended(struct tn_program *program)
     char how[64];
     struct tn_programs *programs = program->programs;
     bool forget = program->stop_wanted;
+    auto_free char *own = tn_fs_path("%s/%s", programs->config.state_dir, program->executor);
 
     program->state = TN_PROGRAM_ENDED;
     tn_cgroup_remove(&program->cgroup);
-    if (is_below(program->folder, programs->config.state_dir))
+    if (is_below(program->folder, own))
         tn_mounts_remove_below(program->folder);
     tn_info("program of task %" PRIu64 " attempt %" PRIu32 " (%s, pid %d) has ended (%s%s), and nothing of it is left",
             program->task, program->attempt, program->executor, (int)program->pid,

@@ -198,12 +198,40 @@ static void start(struct tn_programs *programs, const struct tn_manifest *execut
     tn_strings_free(environment);
 }
 
+/* What the executor asked for, its user, and the folders of the installation, of which its job is to see nothing. The
+ * private installations of one user lie beside each other in a folder `runs`. */
+static cJSON *all_arguments(const struct tn_programs *programs, const struct tn_manifest_program *wanted, uid_t user,
+                            const cJSON *asked)
+{
+    const struct tn_programs_config *config = &programs->config;
+    auto_free char *state = tn_fs_path("%s", config->state_dir);
+    const char *const hidden[] = {config->run_dir, state, config->store_dir};
+    char *slash = strrchr(state, '/');
+    cJSON *words = cJSON_IsArray(asked) ? cJSON_Duplicate(asked, true) : cJSON_CreateArray();
+    char peer[16];
+
+    if (wanted->peer_option != NULL) {
+        snprintf(peer, sizeof(peer), "%u", (unsigned)user);
+        cJSON_AddItemToArray(words, cJSON_CreateString(wanted->peer_option));
+        cJSON_AddItemToArray(words, cJSON_CreateString(peer));
+    }
+    if (config->is_private && slash - state >= 5 && strncmp(slash - 5, "/runs", 5) == 0)
+        *slash = '\0';
+    for (size_t i = 0; wanted->hide_option != NULL && i < sizeof(hidden) / sizeof(hidden[0]); i++) {
+        cJSON_AddItemToArray(words, cJSON_CreateString(wanted->hide_option));
+        cJSON_AddItemToArray(words, cJSON_CreateString(hidden[i]));
+    }
+    return words;
+}
+
 void tn_programs_start(struct tn_programs *programs, const struct tn_manifest *executor,
                        const struct tn_header *request, const cJSON *body)
 {
     const struct tn_manifest_program *wanted = tn_manifest_program(executor, tn_json_string(body, "program", ""));
     struct tn_program *program = find(programs, executor->name, request->task, request->attempt);
-    char **command;
+    auto_json cJSON *arguments = NULL;
+    char **command = NULL;
+    uid_t user;
     struct tn_err err = TN_ERR_INIT;
 
     if (program != NULL && program->state == TN_PROGRAM_RUNNING) {
@@ -224,7 +252,13 @@ void tn_programs_start(struct tn_programs *programs, const struct tn_manifest *e
         refuse(programs, request, "invalid", programs->why);
         return;
     }
-    command = tn_operator_command(programs->config.settings, wanted, tn_json_get(body, "arguments"), &err);
+    if (!programs->config.user_of(programs->config.arg, executor->name, &user)) {
+        refuse(programs, request, "unavailable", "the executor that asked runs no more");
+        return;
+    }
+    arguments = all_arguments(programs, wanted, user, tn_json_get(body, "arguments"));
+    if (tn_operator_check(programs->config.settings, wanted, geteuid(), &err) == 0)
+        command = tn_operator_command(programs->config.settings, wanted, arguments, &err);
     if (command == NULL)
         refuse(programs, request, "invalid", err.text);
     else
@@ -250,6 +284,19 @@ void tn_programs_stop(struct tn_programs *programs, const struct tn_manifest *ex
     tn_program__terminate(program, grace_ms < GRACE_MAX_MS ? (unsigned)grace_ms : GRACE_MAX_MS);
 }
 
+/* What would be refused anyway is told before anybody waits for it. */
+static void add_refused(const struct tn_programs *programs, const struct tn_manifest *executor, cJSON *body)
+{
+    cJSON *refused = cJSON_AddObjectToObject(body, "refused");
+
+    for (size_t i = 0; i < executor->program_count; i++) {
+        struct tn_err err = TN_ERR_INIT;
+
+        if (tn_operator_check(programs->config.settings, &executor->programs[i], geteuid(), &err) != 0)
+            cJSON_AddStringToObject(refused, executor->programs[i].name, err.text);
+    }
+}
+
 void tn_programs_list(struct tn_programs *programs, const struct tn_manifest *executor, const struct tn_header *request)
 {
     auto_json cJSON *body = cJSON_CreateObject();
@@ -267,6 +314,7 @@ void tn_programs_list(struct tn_programs *programs, const struct tn_manifest *ex
         cJSON_AddNumberToObject(item, "pid", program->pid);
         cJSON_AddItemToArray(list, item);
     }
+    add_refused(programs, executor, body);
     programs->config.reply(programs->config.arg, request, TN_MSG_PROGRAM_LISTED, body);
 }
 

@@ -27,7 +27,7 @@ struct tn_programs; /* opaque */
 struct tn_programs_config {
     struct event_base *base; /* borrowed */
     const char *run_dir;     /* borrowed */
-    const char *state_dir;   /* borrowed; what a program left mounted in its folder below it is unmounted */
+    const char *state_dir;   /* borrowed; what a program left mounted in its folder below STATE/EXECUTOR is unmounted */
     const char *store_dir;   /* borrowed; notes for the next tenond go there */
     const cJSON *settings;   /* borrowed; the operator's, see operator.h */
     const char *enclosure;   /* borrowed; "auto", "cgroup", "namespace" or "group" */
@@ -38,6 +38,8 @@ struct tn_programs_config {
     void (*reply)(void *arg, const struct tn_header *request, enum tn_msg_kind kind, const cJSON *body);
     /* PROGRAM_EXITED to the executor of that name. */
     void (*exited)(void *arg, const char *executor, uint64_t task, uint32_t attempt, const cJSON *body);
+    /* The user that the executor of that name runs as. False: it does not run. */
+    bool (*user_of)(void *arg, const char *executor, uid_t *user);
     /* Is it a child that somebody else here knows? */
     bool (*is_known)(void *arg, pid_t pid);
     /* There is nothing left after tn_programs_stop_all(). */

@@ -4,10 +4,10 @@
 #include "core/lib/fs.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
-#include "core/lib/remove.h"
 #include "executors/agent/users.h"
 #include "executors/machine/profile.h"
 #include "executors/sdk/agent_files.h"
+#include "executors/sdk/clearing.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 
 /* The steps are over or canceled with a grace of their own: what is left is killed at once. */
-enum { STOP_GRACE_MS = 0, PIDS_MAX = 8192 /* as in a container */, REMOVED_AT_ONCE = 256 };
+enum { STOP_GRACE_MS = 0, PIDS_MAX = 8192 /* as in a container */ };
 
 struct host {
     char *jobs;          /* STATE/jobs */
@@ -69,18 +69,10 @@ static struct order *new_order(struct tn_executor *executor, uint64_t task, uint
 static void read_settings(struct host *host, const cJSON *settings)
 {
     const cJSON *machine = tn_json_get(settings, "machine");
-    const char *prefix = cJSON_GetStringValue(cJSON_GetArrayItem(tn_json_get(machine, "command_prefix"), 0));
-    auto_free char *program = prefix != NULL ? tn_fs_find_program(prefix, &host->fault) : NULL;
 
     host->limits = strcmp(tn_json_string(machine, "limits", "auto"), "off") != 0;
     host->run_as = tn_json_string(machine, "run_as", "");
-    if (prefix != NULL && program == NULL)
-        tn_err_wrap(&host->fault, "machine.command_prefix");
-    else if (host->run_as[0] != '\0' && geteuid() != 0)
-        tn_err_set(&host->fault, TN_ERR_CONFIG,
-                   "machine.run_as: only root can run jobs as user \"%s\": Tenon was started by user %u", host->run_as,
-                   (unsigned)geteuid());
-    else if (host->run_as[0] != '\0' && tn_user_find(host->run_as, &host->user, &host->fault) != 0)
+    if (host->run_as[0] != '\0' && tn_user_find(host->run_as, &host->user, &host->fault) != 0)
         tn_err_wrap(&host->fault, "machine.run_as");
 }
 
@@ -104,6 +96,21 @@ static void host_confine(struct tn_executor *executor, struct tn_confine *confin
     confine->paths = host->paths;
 }
 
+/* Would tenond start the agent under these settings? It alone sees the host's programs, and knows who it is. */
+static void on_listed(void *arg, const struct tn_msg *reply)
+{
+    struct tn_executor *executor = arg;
+    struct tn_err err = TN_ERR_INIT;
+    auto_json cJSON *body = tn_json_parse(reply->body, reply->header.length, "PROGRAM_LISTED", &err);
+    const char *refused = tn_json_string(tn_json_get(body, "refused"), "agent", NULL);
+
+    if (body == NULL)
+        refused = err.text;
+    else if (reply->header.kind == TN_MSG_REFUSED)
+        refused = tn_json_string(body, "text", "tenond says nothing of the agent");
+    tn_executor_available(executor, refused);
+}
+
 static int host_open(struct tn_executor *executor, struct tn_err *err)
 {
     struct host *host = tn_executor_self(executor);
@@ -118,7 +125,8 @@ static int host_open(struct tn_executor *executor, struct tn_err *err)
                  host->agent != NULL ? host->agent : "beside this program", strerror(errno));
         tn_executor_available(executor, reason);
     } else {
-        tn_executor_available(executor, NULL);
+        tn_peer_request(tn_executor_service(executor)->bus, TN_MSG_PROGRAM_LIST, kernel, 0, 0, "{}", 2, 0, on_listed,
+                        executor);
     }
     return 0;
 }
@@ -156,20 +164,22 @@ static void host_list(struct tn_executor *executor)
 
 /* ---- acquire ---- */
 
+/* Those that the job writes in: the agent gives them to its user. */
+static const char *const given[] = {"home", "tmp", "scratch", "root"};
+enum { GIVEN = sizeof(given) / sizeof(given[0]) };
+
 static int make_folders(const struct host *host, const char *folder, struct tn_err *err)
 {
-    static const char *const names[] = {"home", "tmp", "scratch", "root"};
     auto_free char *bin = tn_fs_path("%s/bin", folder);
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        auto_free char *path = tn_fs_path("%s/%s", folder, names[i]);
+    for (size_t i = 0; i < GIVEN; i++) {
+        auto_free char *path = tn_fs_path("%s/%s", folder, given[i]);
 
         if (tn_fs_make_dirs(path, 0755, err) != 0)
             return -1;
-        if (strcmp(names[i], "tmp") == 0 && chmod(path, 01777) != 0)
+        /* EPERM: an earlier life opened it, and it has been given away since. */
+        if (strcmp(given[i], "tmp") == 0 && chmod(path, 01777) != 0 && errno != EPERM)
             return tn_err_sys(err, errno, "cannot open %s to everybody", path);
-        if (host->run_as[0] != '\0' && chown(path, host->user.uid, host->user.gid) != 0)
-            return tn_err_sys(err, errno, "cannot give %s to user \"%s\"", path, host->run_as);
     }
     if (host->run_as[0] != '\0' && chmod(folder, 0755) != 0)
         return tn_err_sys(err, errno, "cannot open %s to user \"%s\"", folder, host->run_as);
@@ -218,16 +228,30 @@ static cJSON *make_limits(const struct tn_task *task)
     return limits;
 }
 
-static char *start_body(const struct host *host, const struct tn_task *task, const char *folder)
+/* What tenond adds: who may connect to the agent, what it hides, its user. */
+static cJSON *agent_arguments(const struct host *host, const struct tn_task *task, const char *folder)
 {
     auto_free char *listen = socket_path(host, tn_task_id(task), tn_task_attempt(task));
     auto_free char *scratch = tn_fs_path("%s/scratch", folder);
     auto_free char *tmp = tn_fs_path("%s/tmp", folder);
     const char *const words[] = {"serve", "--listen", listen, "--dir", scratch, "--private-tmp", tmp, "--keep", folder};
+    cJSON *list = cJSON_CreateStringArray(words, (int)(sizeof(words) / sizeof(words[0])));
+
+    for (size_t i = 0; i < GIVEN; i++) {
+        auto_free char *path = tn_fs_path("%s/%s", folder, given[i]);
+
+        cJSON_AddItemToArray(list, cJSON_CreateString("--own"));
+        cJSON_AddItemToArray(list, cJSON_CreateString(path));
+    }
+    return list;
+}
+
+static char *start_body(const struct host *host, const struct tn_task *task, const char *folder)
+{
     auto_json cJSON *body = cJSON_CreateObject();
 
     cJSON_AddStringToObject(body, "program", "agent");
-    cJSON_AddItemToObject(body, "arguments", cJSON_CreateStringArray(words, (int)(sizeof(words) / sizeof(words[0]))));
+    cJSON_AddItemToObject(body, "arguments", agent_arguments(host, task, folder));
     cJSON_AddItemToObject(body, "environment", agent_environment(host, folder));
     cJSON_AddStringToObject(body, "folder", folder);
     if (host->limits)
@@ -363,38 +387,14 @@ static void host_acquire(struct tn_executor *executor, struct tn_task *task)
 
 /* ---- release ---- */
 
-/* A folder that goes slice by slice: a large one must not hold up the other jobs of this process. */
-struct clearing {
-    struct order order;
-    struct tn_removal *removal; /* owned */
-    struct event *turn;         /* owned */
-};
-
-static void next_turn(struct clearing *clearing)
+static void on_cleared(void *arg, const char *why)
 {
-    static const struct timeval at_once = {0, 0};
+    struct order order = *(struct order *)arg;
+    struct tn_task *task = tn_executor_task(order.executor, order.task, order.attempt);
 
-    if (evtimer_add(clearing->turn, &at_once) != 0)
-        tn_fatal(3, "out of memory: a timer");
-}
-
-static void on_turn(evutil_socket_t fd, short what, void *arg)
-{
-    struct clearing *clearing = arg;
-    struct order order = clearing->order;
-    struct tn_task *task;
-    struct tn_err err = TN_ERR_INIT;
-
-    if (tn_removal_step(clearing->removal, REMOVED_AT_ONCE)) {
-        next_turn(clearing);
-        return;
-    }
-    if (tn_removal_end(clearing->removal, &err) != 0)
-        tn_warn("task %" PRIu64 ".%" PRIu32 ": %s (tried again at the next start)", order.task, order.attempt,
-                err.text);
-    event_free(clearing->turn);
-    free(clearing);
-    task = tn_executor_task(order.executor, order.task, order.attempt);
+    free(arg);
+    if (why != NULL)
+        tn_warn("task %" PRIu64 ".%" PRIu32 ": %s (tried again at the next start)", order.task, order.attempt, why);
     if (task != NULL)
         tn_task_released(task);
 }
@@ -404,17 +404,9 @@ static void remove_folder(const struct order *order)
     const struct host *host = tn_executor_self(order->executor);
     auto_free char *folder = job_folder(host, order->task, order->attempt);
     auto_free char *listen = socket_path(host, order->task, order->attempt);
-    struct clearing *clearing = calloc(1, sizeof(*clearing));
 
     unlink(listen);
-    if (clearing == NULL)
-        tn_fatal(3, "out of memory: a removal");
-    clearing->order = *order;
-    clearing->removal = tn_removal_begin(folder);
-    clearing->turn = evtimer_new(tn_executor_service(order->executor)->base, on_turn, clearing);
-    if (clearing->turn == NULL)
-        tn_fatal(3, "out of memory: a timer");
-    on_turn(-1, 0, clearing);
+    tn_clearing_ask(order->executor, folder, on_cleared, new_order(order->executor, order->task, order->attempt));
 }
 
 static void on_stopped(void *arg, const struct tn_msg *reply)

@@ -1,18 +1,16 @@
 #include "executors/machine/profile.h"
 
-#include <linux/fs.h>
 #include <sys/resource.h>
 
 static const struct tn_profile_use groups[] = {
     {TN_PROFILE_FILES, "the folders of jobs"},
-    {TN_PROFILE_TREES, "they belong to the jobs' user"},
     {TN_PROFILE_RECONNECT, "a bus that was started anew, the agents"},
     {0},
 };
 
 static const struct tn_profile_call calls[] = {
-    {"ioctl", "what a job marked as unchangeable is removed", "FS_IOC_GETFLAGS", {TN_PROFILE_IS(2, FS_IOC_GETFLAGS)}},
-    {"ioctl", "the same", "FS_IOC_SETFLAGS", {TN_PROFILE_IS(2, FS_IOC_SETFLAGS)}},
+    {"symlink", "the names that a job calls the agent by"},
+    {"symlinkat", "the same on arm64"},
     {NULL},
 };
 

@@ -22,7 +22,8 @@ static void check_error(const char *text, const char *want)
 static void test_manifest(void)
 {
     const char *text = "{\"name\":\"machine\",\"program\":\"tenon-executor-machine\",\"kinds\":[\"machine\"],"
-                       "\"environment\":[\"DOCKER_HOST\"],\"programs\":{\"agent\":{\"program\":\"../agent/a\"},"
+                       "\"environment\":[\"DOCKER_HOST\"],\"programs\":{\"agent\":{\"program\":\"../agent/a\","
+                       "\"peer_option\":\"-p\"},"
                        "\"qemu\":{\"program\":\"/usr/bin/qemu\"}}}";
     struct tn_err err = TN_ERR_INIT;
     struct tn_manifest *manifest = tn_manifest_parse(text, strlen(text), "/x", "/x/manifest.json", &err);
@@ -32,6 +33,8 @@ static void test_manifest(void)
     CHECK_STR(manifest->program, "/x/tenon-executor-machine");
     CHECK_STR(manifest->environment[0], "DOCKER_HOST");
     CHECK_STR(tn_manifest_program(manifest, "agent")->path, "/x/../agent/a");
+    CHECK_STR(tn_manifest_program(manifest, "agent")->peer_option, "-p");
+    CHECK(tn_manifest_program(manifest, "agent")->hide_option == NULL);
     CHECK_STR(tn_manifest_program(manifest, "qemu")->path, "/usr/bin/qemu");
     CHECK(tn_manifest_program(manifest, "sh") == NULL);
     tn_manifest_free(manifest);
@@ -42,7 +45,8 @@ static void test_errors(void)
 {
     check_error("[]", "/x/manifest.json: expected a JSON object in 2 bytes of body");
     check_error("{\"name\":\"a\",\"nmae\":1}",
-                "/x/manifest.json: \"nmae\" is unknown: expected name, program, kinds, environment, programs");
+                "/x/manifest.json: \"nmae\" is unknown: expected name, program, kinds, environment, files, network, "
+                "programs");
     check_error("{\"name\":\"A b\"}",
                 "/x/manifest.json: \"name\": expected 1 to 32 lower-case letters, digits and \"-\"");
     check_error("{\"name\":\"a\"}", "/x/manifest.json: \"program\": expected a path relative to the manifest's folder");
@@ -54,7 +58,7 @@ static void test_errors(void)
                 "/x/manifest.json: \"environment\": expected names of variables");
     static const char programs[] =
         "/x/manifest.json: \"programs\": expected {\"name\": {\"program\": \"path\"}}, besides "
-        "\"hide_option\", \"settings\" and with it \"user_option\"";
+        "\"hide_option\", \"peer_option\", \"settings\" and with it \"user_option\"";
 
     check_error(MANIFEST("{\"x\":\"y\"}"), programs);
     check_error(MANIFEST("{\"x\":[\"y\"]}"), programs);
@@ -75,6 +79,16 @@ static void check_command(const struct tn_manifest_program *program, const char 
         tn_buf_addf(&text, "%s%s", word == command ? "" : " ", *word);
     CHECK_STR(command != NULL ? text.data : err.text, want);
     tn_strings_free(command);
+}
+
+/* What is told before anybody asks for the program. */
+static void check_check(const struct tn_manifest_program *program, const char *settings, uid_t self, const char *want)
+{
+    auto_json cJSON *json = cJSON_Parse(settings);
+    struct tn_err err = TN_ERR_INIT;
+
+    CHECK_INT(tn_operator_check(json, program, self, &err), want[0] != '\0' ? -1 : 0);
+    CHECK_STR(err.text, want);
 }
 
 static void test_operator(void)
@@ -101,6 +115,13 @@ static void test_operator(void)
                   "machine.command_prefix: cannot run /etc/passwd: Permission denied");
     check_command(&program, "{\"machine\":{\"command_prefix\":[\"/tmp\"]}}",
                   "machine.command_prefix: cannot run /tmp: Permission denied");
+    check_check(&program, "{\"machine\":{\"run_as\":\"ci\"}}", 0, "");
+    check_check(&program, "{\"machine\":{\"run_as\":\"ci\"}}", 7,
+                "machine.run_as: only root can run jobs as user \"ci\": Tenon was started by user 7");
+    check_check(&program, "{\"machine\":{\"run_as\":\"\"}}", 7, "");
+    check_check(&without_settings, "{\"machine\":{\"run_as\":\"ci\"}}", 7, "");
+    check_check(&program, "{\"machine\":{\"command_prefix\":[\"/tmp\"]}}", 0,
+                "machine.command_prefix: cannot run /tmp: Permission denied");
 }
 
 static void test_strings(void)
