@@ -75,7 +75,7 @@ uint64_t tn_kernel__add_peer(struct tn_kernel *kernel, uint16_t address, uint32_
     auto_json cJSON *body = cJSON_CreateObject();
     struct tn_err err = TN_ERR_INIT;
 
-    if (tn_places_add_life(kernel->config->run_dir, address, life, &err) != 0)
+    if (tn_places_add_life(kernel, address, life, &err) != 0)
         tn_error("%s", err.text); /* the bus will say that it has no socket there */
     cJSON_AddNumberToObject(body, "address", address);
     cJSON_AddNumberToObject(body, "life", life);
