@@ -253,7 +253,7 @@ static void print_failed_step(FILE *out, const struct model_job *job, const stru
         tail_file(step->log, TAIL_LINES, "  ", &text);
         tn_buf_addf(&text, "  (all of it: %s)\n", step->log);
     }
-    fwrite(text.data, 1, text.len, out);
+    (void)fwrite(text.data, 1, text.len, out);
     tn_buf_free(&text);
 }
 
@@ -339,7 +339,7 @@ static void print_task_tests(FILE *out, const struct model_task *task)
         tn_buf_addf(&text, "  … and %u more\n", tests->failed - told);
     if (tests->folder != NULL && tests->folder[0] != '\0')
         tn_buf_addf(&text, "  (all of them: %s)\n", tests->folder);
-    fwrite(text.data, 1, text.len, out);
+    (void)fwrite(text.data, 1, text.len, out);
 }
 
 static void print_failed_tests(void *arg, const struct model_job *job)

@@ -230,6 +230,7 @@ static void consider(void *arg, const char *scope, const struct tn_cache *cache)
 {
     struct search *search = arg;
 
+    /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): tn_cache_read() has set it */
     if (strncmp(cache->key, search->prefix, strlen(search->prefix)) != 0 || names(search->without, cache->entry) ||
         (search->best->entry != NULL && cache->created <= search->best->created))
         return;
