@@ -128,7 +128,7 @@ static const char *child(const struct tn_spawn *spawn, int null_fd, int parent, 
 static __attribute__((noinline)) pid_t vfork_child(const struct tn_spawn *spawn, int null_fd, int parent,
                                                    struct progress *progress)
 {
-    /* NOLINTNEXTLINE(clang-analyzer-security.insecureAPI.vfork): copying our tables costs more than the whole rest of a start */
+    /* NOLINTNEXTLINE(clang-analyzer-security.insecureAPI.vfork): a copy of our page tables is slow */
     pid_t pid = vfork();
 
     if (pid == 0) {
