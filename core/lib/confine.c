@@ -178,25 +178,50 @@ static int build_filter(scmp_filter_ctx filter, const struct tn_profile *profile
 #endif
 }
 
-int tn_confine_syscalls(const struct tn_confine *confine, char *text, size_t size, struct tn_err *err)
+static scmp_filter_ctx new_filter(const struct tn_confine *confine, struct tn_err *err)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
-    int failed = -ENOMEM;
 
-    if (filter != NULL && build_filter(filter, confine->profile, err) != 0) {
-        say(text, size, "no seccomp (%s)", err != NULL ? err->text : "filter");
+    if (filter == NULL) {
+        tn_err_set(err, TN_ERR_SYSTEM, "seccomp: out of memory for the filter");
+        return NULL;
+    }
+    if (build_filter(filter, confine->profile, err) != 0) {
         seccomp_release(filter);
+        return NULL;
+    }
+    (void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree where the library can: only faster */
+    return filter;
+}
+
+int tn_confine_syscalls(const struct tn_confine *confine, char *text, size_t size, struct tn_err *err)
+{
+    struct tn_err why = TN_ERR_INIT;
+    scmp_filter_ctx filter = new_filter(confine, &why);
+    int failed;
+
+    if (filter != NULL) {
+        failed = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+        if (failed == 0)
+            failed = seccomp_load(filter);
+        seccomp_release(filter);
+        if (failed != 0)
+            tn_err_sys(&why, -failed, "seccomp: cannot load the filter");
+    }
+    say(text, size, why.code == TN_OK ? "seccomp" : "no seccomp (%s)", why.text);
+    if (err != NULL)
+        *err = why;
+    return why.code == TN_OK ? 0 : -1;
+}
+
+int tn_confine_write_filter(const struct tn_confine *confine, int fd, struct tn_err *err)
+{
+    scmp_filter_ctx filter = new_filter(confine, err);
+    int failed;
+
+    if (filter == NULL)
         return -1;
-    }
-    if (filter != NULL && (failed = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1)) == 0) {
-        (void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree where the library can: only faster */
-        failed = seccomp_load(filter);
-    }
+    failed = seccomp_export_bpf(filter, fd);
     seccomp_release(filter);
-    if (failed != 0) {
-        say(text, size, "no seccomp (%s)", strerror(-failed));
-        return tn_err_sys(err, -failed, "seccomp: cannot load the filter");
-    }
-    say(text, size, "seccomp");
-    return 0;
+    return failed == 0 ? 0 : tn_err_sys(err, -failed, "seccomp: cannot write the filter");
 }

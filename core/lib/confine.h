@@ -41,5 +41,7 @@ int tn_confine_files(const struct tn_confine *confine, char *text, size_t size, 
 /* The seccomp filter, for all threads: base, groups and calls are allowed, dangerous calls end the process, any other
  * gets ENOSYS. Appends to `text`. 0 if it holds, else -1 and why. */
 int tn_confine_syscalls(const struct tn_confine *confine, char *text, size_t size, struct tn_err *err);
+/* Writes that same filter to a descriptor as the kernel takes it (struct sock_filter), for tests/confine. */
+int tn_confine_write_filter(const struct tn_confine *confine, int fd, struct tn_err *err) TN_MUST_CHECK;
 
 #endif

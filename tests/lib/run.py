@@ -26,7 +26,7 @@ import procs  # noqa: E402
 from engine_api import EngineError  # noqa: E402
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-DEADLINES = {"unit": 60, "fuzz": 60, "integration": 120, "acceptance": 300}
+DEADLINES = {"unit": 60, "fuzz": 60, "integration": 120, "acceptance": 300, "confine": 60}
 PARALLEL = ("unit", "fuzz")
 SANITIZED_FACTOR = 3
 SKIPPED = 77
@@ -103,6 +103,8 @@ class Run:
         for path in sorted(glob.glob(f"{REPOSITORY}/tests/acceptance/*/test.py")):
             name = os.path.basename(os.path.dirname(path))
             tests.append(Test("acceptance", name, [sys.executable, "-B", path], path, suffix))
+        path = os.path.join(REPOSITORY, "tests", "confine", "test.py")
+        tests.append(Test("confine", "prober", [sys.executable, "-B", path], path, suffix))
         wanted = self.options.filter
         return [t for t in tests if (not wanted or any(w in t.name for w in wanted))
                 and (self.options.long or not t.long)]
