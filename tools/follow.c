@@ -163,8 +163,8 @@ static void read_more(struct reading *reading)
 static void log_event(struct follow *follow, const cJSON *event)
 {
     struct reading *reading =
-        find_reading(follow, tn_json_u64(event, "task", 0), (uint32_t)tn_json_number(event, "attempt", 0),
-                     (unsigned)tn_json_number(event, "step", 0));
+        find_reading(follow, tn_json_u64(event, "task", 0), (uint32_t)tn_json_u64(event, "attempt", 0),
+                     (unsigned)tn_json_u64(event, "step", 0));
 
     if (reading == NULL)
         return; /* the step's own event is not here yet; it is read when it comes */

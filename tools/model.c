@@ -250,10 +250,10 @@ static void take_tests(struct model_tests *tests, const cJSON *row)
     if (object == NULL)
         return;
     tests->known = true;
-    tests->total = (unsigned)tn_json_number(object, "total", 0);
-    tests->failed = (unsigned)tn_json_number(object, "failed", 0);
-    tests->skipped = (unsigned)tn_json_number(object, "skipped", 0);
-    tests->flaky = (unsigned)tn_json_number(object, "flaky", 0);
+    tests->total = (unsigned)tn_json_u64(object, "total", 0);
+    tests->failed = (unsigned)tn_json_u64(object, "failed", 0);
+    tests->skipped = (unsigned)tn_json_u64(object, "skipped", 0);
+    tests->flaky = (unsigned)tn_json_u64(object, "flaky", 0);
     free(tests->folder);
     cJSON_Delete(tests->failures);
     tests->folder = copy(tn_json_string(object, "folder", ""));
@@ -265,7 +265,7 @@ static void update_task(struct model *model, struct model_job *job, const cJSON 
     char room[24];
     const char *id = id_text(row, "id", room, sizeof(room));
     struct model_task *task = find_task_text(model, id);
-    uint32_t attempt = (uint32_t)tn_json_number(row, "attempt", 0);
+    uint32_t attempt = (uint32_t)tn_json_u64(row, "attempt", 0);
     bool changed;
     bool ended;
     const cJSON *step;
@@ -287,8 +287,8 @@ static void update_task(struct model *model, struct model_job *job, const cJSON 
         task->started = task->ended = 0;
         task->attempt = attempt;
     }
-    task->index = (unsigned)tn_json_number(row, "index", task->index);
-    task->total = (unsigned)tn_json_number(row, "total", task->total != 0 ? task->total : 1);
+    task->index = (unsigned)tn_json_u64(row, "index", task->index);
+    task->total = (unsigned)tn_json_u64(row, "total", task->total != 0 ? task->total : 1);
     take(&task->node, row, "node");
     take(&task->folder, row, "folder");
     take(&task->artifacts, row, "artifacts");
@@ -399,7 +399,7 @@ static void apply(struct model *model, const char *what, const cJSON *event)
         update_task(model, find_job(model, id_text(event, "job_id", room, sizeof(room))), event);
     } else if (strcmp(what, "step") == 0) {
         struct model_task *task = find_task_text(model, id_text(event, "task_id", room, sizeof(room)));
-        uint32_t attempt = (uint32_t)tn_json_number(event, "attempt", task != NULL ? task->attempt : 0);
+        uint32_t attempt = (uint32_t)tn_json_u64(event, "attempt", task != NULL ? task->attempt : 0);
 
         if (task != NULL && attempt == task->attempt)
             update_step(model, task, event);

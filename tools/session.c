@@ -213,10 +213,10 @@ static void on_bus_message(void *arg, struct tn_peer *peer, const struct tn_msg 
     body = tn_json_parse(msg->body, msg->header.length, "PEER_STATE", NULL);
     if (body == NULL)
         return;
-    address = (uint16_t)tn_json_number(body, "address", 0);
+    address = (uint16_t)tn_json_u64(body, "address", 0);
     state = tn_json_string(body, "state", "");
     if (strcmp(state, "up") == 0 && session->data != NULL && address == TN_ADDRESS(TN_ROLE_OUTPUT, 0))
-        tn_peer_note_life(session->data, (uint32_t)tn_json_number(body, "life", 0)); /* nobody else tells that socket */
+        tn_peer_note_life(session->data, (uint32_t)tn_json_u64(body, "life", 0)); /* nobody else tells that socket */
     if (session->handlers.on_peer != NULL)
         session->handlers.on_peer(session->handlers.arg, address, state);
 }
@@ -275,7 +275,7 @@ static int subscribe(struct session *session, const char *url, struct tn_err *er
 
 static int connect_all(struct session *session, const cJSON *ready, struct tn_err *err)
 {
-    uint16_t address = (uint16_t)tn_json_number(ready, "address", 0);
+    uint16_t address = (uint16_t)tn_json_u64(ready, "address", 0);
     uint32_t life = (uint32_t)tn_json_u64(ready, "life", 0);
     const char *folder = tn_json_string(ready, "data", "");
     auto_free char *data_url = tn_service_data_url(folder, address, life);

@@ -79,7 +79,7 @@ static void print_row(const cJSON *row)
     strftime(day, sizeof(day), "%Y-%m-%d %H:%M", &utc);
     printf("%-40s %-13s %8.0f %11s  %s\n", tn_json_string(row, "project", "?"), tn_json_string(row, "kind", "?"),
            tn_json_number(row, "count", 0),
-           tn_units_size_text((uint64_t)tn_json_number(row, "bytes", 0), size, sizeof(size)), day);
+           tn_units_size_text(tn_json_u64(row, "bytes", 0), size, sizeof(size)), day);
 }
 
 static int usage(struct store *store)
@@ -110,8 +110,8 @@ static int usage(struct store *store)
         print_line(line);
     } else {
         printf("%s in all; %s on the disk, where equal files are stored once\n",
-               tn_units_size_text((uint64_t)tn_json_number(result, "bytes", 0), all, sizeof(all)),
-               tn_units_size_text((uint64_t)tn_json_number(result, "disk", 0), disk, sizeof(disk)));
+               tn_units_size_text(tn_json_u64(result, "bytes", 0), all, sizeof(all)),
+               tn_units_size_text(tn_json_u64(result, "disk", 0), disk, sizeof(disk)));
     }
     return EXIT_SUCCEEDED;
 }

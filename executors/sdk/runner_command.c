@@ -13,8 +13,17 @@
 
 enum {
     GRACE_S = 10,               /* between TERM and KILL */
+    SECONDS_MAX = 1000000000,   /* of a limit or a delay */
     COMMAND_BYTES = 120 * 1024, /* Linux takes at most 128 KiB as one argument */
 };
+
+/* The plan is what the compiler made of a stranger's text: it is not believed to be small. */
+static uint64_t milliseconds(const cJSON *step, const char *key, double fallback)
+{
+    double seconds = tn_json_number(step, key, fallback);
+
+    return seconds >= 0 && seconds <= SECONDS_MAX ? (uint64_t)(seconds * 1000) : (uint64_t)(fallback * 1000);
+}
 
 uint32_t tn_command_channel(const struct tn_task *task)
 {
@@ -112,7 +121,7 @@ void tn_command_run(struct tn_task *task)
         to_background(task);
         return;
     }
-    task->no_output_ms = (uint64_t)(tn_json_number(step, "no_output_timeout", 600) * 1000);
+    task->no_output_ms = milliseconds(step, "no_output_timeout", 600);
     task->last_output_ms = tn_now_ms();
     arm(task, task->no_output_ms);
 }
@@ -145,7 +154,7 @@ static bool rerun(struct tn_task *task, const char *reason)
 {
     const cJSON *step = tn_runner_step(task, task->progress.step);
     unsigned most = (unsigned)tn_json_u64(step, "max_auto_reruns", 0);
-    uint64_t delay_ms = (uint64_t)(tn_json_number(step, "auto_rerun_delay", 0) * 1000);
+    uint64_t delay_ms = milliseconds(step, "auto_rerun_delay", 0);
     char text[64];
 
     if (task->progress.rerun >= most || task->progress.halted || task->progress.canceled || task->progress.timed_out)
