@@ -33,8 +33,8 @@ void tn_docker_images_open(struct tn_docker_images *images, const cJSON *setting
         snprintf(images->error, sizeof(images->error), "%.500s", err.text);
     images->ports[0] = port;
     images->ports[1] = DNS_PORT;
-    images->attempts = (int)tn_json_number(settings, "pull_attempts", 5);
-    images->refresh_after_s = (int64_t)tn_json_number(settings, "refresh_after", 0);
+    images->attempts = tn_json_int(settings, "pull_attempts", 5);
+    images->refresh_after_s = (int64_t)tn_json_u64(settings, "refresh_after", 0);
     images->store = tn_fs_path("%s/images", store);
     if (tn_fs_make_dirs(images->store, 0700, &err) != 0) /* Landlock can only allow what is there */
         tn_warn("%s: which images were pulled is not remembered", err.text);
