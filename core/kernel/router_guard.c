@@ -11,6 +11,33 @@ enum {
     SOON_MS = 100, /* between a refusal and what tenond hears of it */
 };
 
+/* BUS_STATUS of those who said something, or (`faults`) something that was not let through, since the last one. */
+static void tell_traffic(struct tn_router *router, bool faults)
+{
+    auto_json cJSON *body = cJSON_CreateObject();
+    cJSON *list = cJSON_AddArrayToObject(body, "peers");
+    auto_free char *text = NULL;
+
+    for (size_t i = 0; i < router->count; i++) {
+        struct slot *slot = router->slots[i];
+        uint64_t now_faults = tn_traffic_refused_total(&slot->traffic) + slot->traffic.dropped;
+        cJSON *item;
+
+        if (now_faults == slot->told_faults && (faults || slot->traffic.messages == slot->told_messages))
+            continue;
+        slot->told_faults = now_faults;
+        slot->told_messages = slot->traffic.messages;
+        item = cJSON_CreateObject();
+        cJSON_AddNumberToObject(item, "address", slot->address);
+        tn_traffic_add(&slot->traffic, item);
+        cJSON_AddItemToArray(list, item);
+    }
+    if (cJSON_GetArraySize(list) == 0)
+        return;
+    text = tn_json_print(body);
+    tn_router_tell_kernel(router, TN_MSG_BUS_STATUS, text);
+}
+
 /* {"address", "life", "reason"}; said again with each heartbeat until tenond gives it another life. */
 static void tell_cut(struct slot *slot)
 {
@@ -34,9 +61,10 @@ static void cut_off(struct slot *slot, char *why)
     slot->cut = why;
     slot->down = true;
     router__close_socket(slot);
+    tell_traffic(slot->router, true);
     tell_cut(slot);
     if (TN_ADDRESS_ROLE(slot->address) == TN_ROLE_CLIENT) {
-        auto_free char *state = router__state_text(slot->address, slot->life, name, "down", slot->cut);
+        auto_free char *state = router__state_text(slot->address, slot->life, name, "down", slot->cut, NULL);
 
         router__note_state(slot, state, false);
     }
@@ -106,33 +134,6 @@ bool router__check(struct slot *slot, const void *message, size_t size, struct t
 }
 
 /* ---- what tenond hears of the traffic ---- */
-
-/* BUS_STATUS of those who said something, or (`faults`) something that was not let through, since the last one. */
-static void tell_traffic(struct tn_router *router, bool faults)
-{
-    auto_json cJSON *body = cJSON_CreateObject();
-    cJSON *list = cJSON_AddArrayToObject(body, "peers");
-    auto_free char *text = NULL;
-
-    for (size_t i = 0; i < router->count; i++) {
-        struct slot *slot = router->slots[i];
-        uint64_t now_faults = tn_traffic_refused_total(&slot->traffic) + slot->traffic.dropped;
-        cJSON *item;
-
-        if (now_faults == slot->told_faults && (faults || slot->traffic.messages == slot->told_messages))
-            continue;
-        slot->told_faults = now_faults;
-        slot->told_messages = slot->traffic.messages;
-        item = cJSON_CreateObject();
-        cJSON_AddNumberToObject(item, "address", slot->address);
-        tn_traffic_add(&slot->traffic, item);
-        cJSON_AddItemToArray(list, item);
-    }
-    if (cJSON_GetArraySize(list) == 0)
-        return;
-    text = tn_json_print(body);
-    tn_router_tell_kernel(router, TN_MSG_BUS_STATUS, text);
-}
 
 void router__on_soon(evutil_socket_t fd, short what, void *arg)
 {

@@ -1,12 +1,16 @@
 /* A stand-in for every process of the bus, for kernel_test.py: it does what a control socket tells it to.
  *
  * Environment as every worker's. Listens at TENON_STATE/ctl/<name>, where name is the role, and for executors the
- * folder's; reads one command a line and writes what it hears, one JSON object a line. Commands: send KIND DESTINATION
- * TASK ATTEMPT BODY     request or notice; the reply is written like any message flood COUNT SIZE DESTINATION
- * HEARTBEAT-sized notices are too small: EVENT or REFUSED of SIZE bytes ping COUNT WINDOW DESTINATION PIPELINE_GETs
- * with WINDOW of them open; writes {"ping_us": total} exit STATUS | hang | events                 leave; block for
- * ever; listen to published events A file TENON_STATE/behave.<name> holds what to do at start: "exit N", or "mute" (no
- * READY). With KERNEL_WORKER_RAW=1: no peer; "raw HEX" sends the bytes as they are. */
+ * folder's; reads one command a line and writes what it hears, one JSON object a line. Commands:
+ *
+ *   send KIND DESTINATION TASK ATTEMPT BODY   request or notice; the reply is written like any message
+ *   flood COUNT SIZE DESTINATION              so many REFUSED of that size
+ *   ping COUNT WINDOW DESTINATION             PIPELINE_GETs with WINDOW of them open; writes {"ping_us": total,
+ * "p99_us"} exit STATUS | hang | events               leave; block for ever; listen to published events raw HEX,
+ * rawflood COUNT ZEROS HEX         without a peer: the bytes as they are; writes {"flooded": how many left}
+ *
+ * A file TENON_STATE/behave.<name> holds what to do at start: "exit N", "mute" (no READY) or "raw" (no peer), as
+ * KERNEL_WORKER_RAW=1 does. */
 #include "core/lib/cleanup.h"
 #include "core/lib/confine.h"
 #include "core/lib/fs.h"
@@ -28,12 +32,17 @@
 #include <sys/un.h>
 #include <time.h>
 
+enum { PINGS_KEPT = 4096, FLOOD_WAIT_MS = 300 };
+
 struct ping {
     struct worker *worker;
     unsigned left;
     unsigned open;
     uint16_t destination;
     struct timespec begin;
+    struct timespec sent; /* the last one */
+    unsigned kept;
+    double times_us[PINGS_KEPT]; /* of each, if one is open at a time */
 };
 
 struct worker {
@@ -137,30 +146,46 @@ static void flood_command(struct worker *worker, const char *line)
 
 static void ping_next(struct ping *ping);
 
+static double since_us(const struct timespec *begin)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - begin->tv_sec) * 1e6 + (double)(now.tv_nsec - begin->tv_nsec) / 1e3;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    double left = *(const double *)a;
+    double right = *(const double *)b;
+
+    return left < right ? -1 : left > right;
+}
+
 static void on_pong(void *arg, const struct tn_msg *reply)
 {
     struct ping *ping = arg;
 
+    if (ping->kept < PINGS_KEPT)
+        ping->times_us[ping->kept++] = since_us(&ping->sent);
     ping->open--;
     ping_next(ping);
 }
 
 static void ping_next(struct ping *ping)
 {
-    struct timespec now;
-
     if (ping->left > 0) {
         ping->left--;
         ping->open++;
+        clock_gettime(CLOCK_MONOTONIC, &ping->sent);
         tn_peer_request(ping->worker->service.bus, TN_MSG_PIPELINE_GET, ping->destination, 0, 0, "{}", 2, 0, on_pong,
                         ping);
     } else if (ping->open == 0) {
         auto_json cJSON *line = cJSON_CreateObject();
 
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        cJSON_AddNumberToObject(line, "ping_us",
-                                (double)(now.tv_sec - ping->begin.tv_sec) * 1e6 +
-                                    (double)(now.tv_nsec - ping->begin.tv_nsec) / 1e3);
+        qsort(ping->times_us, ping->kept, sizeof(ping->times_us[0]), by_time);
+        cJSON_AddNumberToObject(line, "ping_us", since_us(&ping->begin));
+        cJSON_AddNumberToObject(line, "p99_us", ping->kept > 0 ? ping->times_us[(ping->kept - 1) * 99 / 100] : 0);
         say(ping->worker, line);
     }
 }
@@ -173,24 +198,72 @@ static void ping_command(struct worker *worker, const char *line)
 
     if (sscanf(line, "%u %u %u", &count, &window, &destination) != 3)
         tn_fatal(2, "bad command: %s", line);
-    worker->ping = (struct ping){.worker = worker, .left = count, .destination = (uint16_t)destination};
+    worker->ping.worker = worker;
+    worker->ping.left = count;
+    worker->ping.kept = 0;
+    worker->ping.destination = (uint16_t)destination;
     clock_gettime(CLOCK_MONOTONIC, &worker->ping.begin);
     for (unsigned i = 0; i < window; i++)
         ping_next(&worker->ping);
 }
 
+/* The transport's memory, from hexadecimal digits. */
+static uint8_t *from_hex(const char *hex, size_t *size)
+{
+    uint8_t *message;
+
+    *size = strlen(hex) / 2;
+    message = tn_transport_ipc.allocate(*size);
+    for (size_t i = 0; i < *size; i++)
+        if (sscanf(hex + 2 * i, "%2hhx", &message[i]) != 1)
+            tn_fatal(2, "bad command: %.100s", hex);
+    return message;
+}
+
+static bool raw_send(struct worker *worker, void *message, int wait_ms)
+{
+    struct pollfd may_send = {.fd = tn_transport_ipc.send_fd(worker->raw), .events = POLLIN};
+    struct tn_err err = TN_ERR_INIT;
+
+    return poll(&may_send, 1, wait_ms) == 1 && tn_transport_ipc.send(worker->raw, message, &err) == 1;
+}
+
 static void raw_command(struct worker *worker, const char *hex)
 {
-    size_t size = strlen(hex) / 2;
-    uint8_t *message = tn_transport_ipc.allocate(size);
-    struct tn_err err = TN_ERR_INIT;
-    struct pollfd may_send = {.fd = tn_transport_ipc.send_fd(worker->raw), .events = POLLIN};
+    size_t size;
 
-    for (size_t i = 0; i < size; i++)
-        if (sscanf(hex + 2 * i, "%2hhx", &message[i]) != 1)
-            tn_fatal(2, "bad command: %s", hex);
-    if (poll(&may_send, 1, 10000) != 1 || tn_transport_ipc.send(worker->raw, message, &err) != 1)
-        tn_fatal(3, "raw message not sent: %s", err.text);
+    if (!raw_send(worker, from_hex(hex, &size), 10000))
+        tn_fatal(3, "raw message not sent");
+}
+
+/* "COUNT BYTES HEX": the message so often, with so many zero bytes behind it, until nobody takes it for a while. */
+static void rawflood_command(struct worker *worker, const char *text)
+{
+    auto_json cJSON *line = cJSON_CreateObject();
+    unsigned count;
+    unsigned zeros;
+    unsigned sent = 0;
+    int used = 0;
+    size_t size;
+    uint8_t *message;
+
+    if (sscanf(text, "%u %u %n", &count, &zeros, &used) != 2)
+        tn_fatal(2, "bad command: %.100s", text);
+    message = from_hex(text + used, &size);
+    while (sent < count) {
+        uint8_t *copy = tn_transport_ipc.allocate(size + zeros);
+
+        memcpy(copy, message, size);
+        memset(copy + size, 0, zeros);
+        if (!raw_send(worker, copy, FLOOD_WAIT_MS)) {
+            tn_transport_ipc.release(copy);
+            break;
+        }
+        sent++;
+    }
+    tn_transport_ipc.release(message);
+    cJSON_AddNumberToObject(line, "flooded", sent);
+    say(worker, line);
 }
 
 static void listen_to_events(struct worker *worker)
@@ -218,6 +291,8 @@ static void command(struct worker *worker, const char *line)
         flood_command(worker, line + 6);
     else if (strncmp(line, "ping ", 5) == 0)
         ping_command(worker, line + 5);
+    else if (strncmp(line, "rawflood ", 9) == 0)
+        rawflood_command(worker, line + 9);
     else if (strncmp(line, "raw ", 4) == 0)
         raw_command(worker, line + 4);
     else if (strncmp(line, "exit ", 5) == 0)
@@ -275,23 +350,25 @@ static void on_raw(evutil_socket_t fd, short what, void *arg)
 
 static void listen_to_control(struct worker *worker, const char *name)
 {
-    auto_free char *folder = tn_fs_path("%s/ctl", getenv("XDG_STATE_HOME"));
+    auto_free char *folder = tn_fs_path("%s/ctl", worker->service.state_dir);
     struct sockaddr_un where = {.sun_family = AF_UNIX};
     struct tn_err err = TN_ERR_INIT;
 
+    worker->unsaid = evbuffer_new();
+    if (worker->service.state_dir[0] == '\0')
+        return; /* the compiler has no folder: it is spoken to over the bus only */
     if (tn_fs_make_dirs(folder, 0700, &err) != 0)
         tn_fatal(3, "%s", err.text);
     snprintf(where.sun_path, sizeof(where.sun_path), "%s/%s", folder, name);
     unlink(where.sun_path);
-    worker->unsaid = evbuffer_new();
     if (evconnlistener_new_bind(worker->service.base, on_accept, worker, LEV_OPT_CLOSE_ON_EXEC, -1,
                                 (struct sockaddr *)&where, sizeof(where)) == NULL)
         tn_fatal(3, "%s: %s", where.sun_path, strerror(errno));
 }
 
-static void behave(struct worker *worker, const char *name, bool *mute)
+static void behave(struct worker *worker, const char *name, bool *mute, bool *raw)
 {
-    auto_free char *path = tn_fs_path("%s/behave.%s", getenv("XDG_STATE_HOME"), name);
+    auto_free char *path = tn_fs_path("%s/behave.%s", worker->service.state_dir, name);
     auto_buf struct tn_buf text = TN_BUF_INIT;
 
     if (tn_fs_read(path, 100, &text, NULL) != 0)
@@ -299,6 +376,7 @@ static void behave(struct worker *worker, const char *name, bool *mute)
     if (strncmp(text.data, "exit ", 5) == 0)
         exit(atoi(text.data + 5));
     *mute = strncmp(text.data, "mute", 4) == 0;
+    *raw = strncmp(text.data, "raw", 3) == 0;
 }
 
 static const struct tn_profile_use groups[] = {
@@ -325,16 +403,17 @@ int main(int argc, char **argv)
     const char *name = slash != NULL ? slash + 1 : argv[0];
     struct tn_err err = TN_ERR_INIT;
     bool mute = false;
+    bool raw = getenv("KERNEL_WORKER_RAW") != NULL;
 
     if (tn_service_init(&worker.service, name, &err) != 0)
         tn_fatal(2, "%s", err.text);
-    behave(&worker, name, &mute);
+    behave(&worker, name, &mute, &raw);
     const struct tn_confine confine = {
         .profile = &profile,
         .roots = {[TN_PROFILE_RUN] = worker.service.run_dir, [TN_PROFILE_STATE] = worker.service.state_dir}};
     listen_to_control(&worker, name); /* in a folder of the test */
     (void)tn_confine_files(&confine, confinement, sizeof(confinement), NULL);
-    if (getenv("KERNEL_WORKER_RAW") != NULL) {
+    if (raw) {
         worker.raw = tn_transport_ipc.open(getenv("TENON_BUS"), TN_ENDPOINT_CONNECT, &err);
         if (worker.raw == NULL)
             tn_fatal(3, "%s", err.text);
