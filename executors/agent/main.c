@@ -1,6 +1,7 @@
 /* tenon-agent: one program, two characters. As `tenon-agent serve` it is the first program of an environment; under
  * the names `circleci` and `circleci-agent` (or `tenon-agent circleci …`) it is the command that jobs call. */
 #include "executors/agent/circleci.h"
+#include "executors/agent/deny.h"
 #include "executors/agent/serve.h"
 
 #include <stdio.h>
@@ -30,10 +31,12 @@ int main(int argc, char **argv)
         return tn_circleci_main(argc - 1, argv + 1);
     if (argc >= 2 && strcmp(argv[1], "serve") == 0)
         return tn_serve_main(argc - 1, argv + 1);
+    if (argc == 2 && strcmp(argv[1], "deny-metadata") == 0)
+        return tn_deny_main();
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         printf("tenon-agent %s\n", TN_VERSION);
         return 0;
     }
-    fprintf(stderr, "usage: tenon-agent serve OPTIONS | circleci COMMAND | --version\n");
+    fprintf(stderr, "usage: tenon-agent serve OPTIONS | circleci COMMAND | deny-metadata | --version\n");
     return 2;
 }

@@ -260,6 +260,29 @@ cJSON *tn_container_service_new(const struct tn_container_task *task, const stru
     return body;
 }
 
+cJSON *tn_container_metadata_new(const struct tn_container_task *task, const struct tn_container_image *image,
+                                 const char *primary_id)
+{
+    const struct tn_container_image bare = {.ref = image->ref};
+    cJSON *body = cJSON_CreateObject();
+    cJSON *config = add_common(body, task, &bare, TN_ROLE_METADATA);
+    cJSON *argv = cJSON_AddArrayToObject(body, "Entrypoint");
+    char network[TN_CONTAINER_NAME_MAX + sizeof("container:")];
+
+    snprintf(network, sizeof(network), "container:%s", primary_id);
+    cJSON_AddStringToObject(config, "NetworkMode", network);
+    add_text(argv, TN_CONTAINER_AGENT);
+    add_text(argv, "deny-metadata");
+    cJSON_AddArrayToObject(body, "Cmd");
+    cJSON_AddStringToObject(body, "User", "0:0");
+    add_text(cJSON_AddArrayToObject(config, "CapDrop"), "ALL");
+    add_text(cJSON_AddArrayToObject(config, "CapAdd"), "NET_ADMIN");
+    if (task->agent_folder != NULL)
+        add_mount(cJSON_AddArrayToObject(config, "Mounts"), task->agent_folder, TN_CONTAINER_BIN, true);
+    cJSON_AddStringToObject(cJSON_AddObjectToObject(config, "LogConfig"), "Type", "none");
+    return body;
+}
+
 static void append(cJSON *to, const cJSON *array)
 {
     const cJSON *item;

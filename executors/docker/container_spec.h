@@ -33,6 +33,7 @@
 #define TN_LABEL_ROLE "com.tenon.role"       /* TN_ROLE_PRIMARY or TN_ROLE_SERVICE */
 #define TN_ROLE_PRIMARY "primary"
 #define TN_ROLE_SERVICE "service"
+#define TN_ROLE_METADATA "metadata" /* what keeps the metadata addresses away */
 
 #define TN_CONTAINER_NAME_MAX 255
 
@@ -87,6 +88,11 @@ void tn_container_name(const struct tn_container_task *task, size_t index, char 
 /* The primary container: images[0]; the `name`s of all become names of localhost. The caller deletes the body. */
 cJSON *tn_container_primary_new(const struct tn_container_task *task, const struct tn_container_image *images,
                                 size_t n_images) TN_MUST_CHECK;
+
+/* What runs once in the primary's network, before anything of the job: the agent's `deny-metadata`, as root with no
+ * capability but CAP_NET_ADMIN. Of the primary's image it uses nothing. */
+cJSON *tn_container_metadata_new(const struct tn_container_task *task, const struct tn_container_image *image,
+                                 const char *primary_id);
 
 /* A service container in the network of the primary. The caller deletes the body. */
 cJSON *tn_container_service_new(const struct tn_container_task *task, const struct tn_container_image *image,

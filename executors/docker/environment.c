@@ -179,7 +179,6 @@ static void fail_request(struct tn_docker_env *env, int status, const struct tn_
 static void begin_container(struct tn_docker_env *env);
 static void start_container(struct tn_docker_env *env);
 
-/* What every callback of acquire begins with. NULL: it failed or release was asked for meanwhile. */
 struct tn_docker_env *tn_docker__answered(void *arg)
 {
     struct tn_docker_env *env = arg;
@@ -284,8 +283,11 @@ static void on_uploaded(int status, const cJSON *json, const struct tn_err *err,
 /* What was created becomes complete, and runs. */
 static void finish_container(struct tn_docker_env *env)
 {
+    char name[TN_CONTAINER_NAME_MAX + 1];
+
+    tn_docker__container_name(env, env->index, name, sizeof(name));
     if (env->index == 0 && env->remote)
-        tn_docker__upload(env, on_uploaded);
+        tn_docker__upload(env, name, on_uploaded);
     else
         start_container(env);
 }
@@ -336,6 +338,7 @@ static void create_container(struct tn_docker_env *env)
     char primary[TN_CONTAINER_NAME_MAX + 1];
     char image[TN_IMAGE_REF_TEXT_MAX + 1];
     auto_json cJSON *body = NULL;
+    struct tn_err err = TN_ERR_INIT;
 
     snprintf(peer, sizeof(peer), "%u", (unsigned)geteuid());
     tn_docker__container_name(env, env->index, name, sizeof(name));

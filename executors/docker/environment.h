@@ -50,11 +50,12 @@ struct tn_docker_env {
     struct tn_attach *attach; /* owned; NULL: nobody is connected to the agent that way */
     bool told_to_end;         /* somebody sent the agent SIGTERM; the end of its container tells who */
     bool call_kept; /* it makes or starts a container, which the engine does even when nobody listens any more */
-    struct tn_docker_pull *pull;        /* of the current image */
-    struct tn_docker_watch *watches;    /* owned; n_images */
-    struct tn_docker_service *services; /* owned; n_images; NULL: none has begun */
-    struct event *drain_timer;          /* owned; they are given up */
-    cJSON *program;                     /* owned; what the primary's image would have run, if it is kept; or NULL */
+    void (*metadata_then)(struct tn_docker_env *env); /* what follows it */
+    struct tn_docker_pull *pull;                      /* of the current image */
+    struct tn_docker_watch *watches;                  /* owned; n_images */
+    struct tn_docker_service *services;               /* owned; n_images; NULL: none has begun */
+    struct event *drain_timer;                        /* owned; they are given up */
+    cJSON *program; /* owned; what the primary's image would have run, if it is kept; or NULL */
 
     /* removal */
     struct event *timer; /* owned; another try */
@@ -96,10 +97,12 @@ void tn_docker_removal_go(struct tn_docker_env *env);
 
 uint64_t tn_docker_now_ms(void); /* monotonic */
 
+/* What every callback of acquire begins with. NULL: it failed or release was asked for meanwhile. */
+struct tn_docker_env *tn_docker__answered(void *arg);
 /* Between environment.c and watch.c. */
 void tn_docker__say(struct tn_docker_env *env, const char *fmt, ...) TN_PRINTF(2, 3);
-/* remote.c: puts the agent into the primary container. */
-void tn_docker__upload(struct tn_docker_env *env, tn_engine_done *done);
+/* remote.c: puts the agent into a container. */
+void tn_docker__upload(struct tn_docker_env *env, const char *container, tn_engine_done *done);
 /* Acquire failed: no further callback comes, what is there waits for release. */
 void tn_docker__fail(struct tn_docker_env *env, bool retry, const char *fmt, ...) TN_PRINTF(3, 4);
 void tn_docker__image_name(const struct tn_docker_env *env, size_t index, char *text, size_t size);

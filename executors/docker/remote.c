@@ -11,21 +11,19 @@
 enum { UPLOAD_MS = 120000 };
 
 /* Before each start, also of a container that an earlier life made: unpacking twice gives the same. */
-void tn_docker__upload(struct tn_docker_env *env, tn_engine_done *done)
+void tn_docker__upload(struct tn_docker_env *env, const char *container, tn_engine_done *done)
 {
     struct tn_docker *docker = env->docker;
     struct tn_err err = TN_ERR_INIT;
     const struct tn_buf *agent = tn_docker_reach_agent(&docker->reach, docker->host.arch, &err);
     auto_buf struct tn_buf tar = TN_BUF_INIT;
-    char name[TN_CONTAINER_NAME_MAX + 1];
 
     if (agent == NULL) {
         tn_docker__fail(env, true, "%s", err.text);
         return;
     }
     tn_agent_tar(&tar, agent->data, agent->len);
-    tn_docker__container_name(env, 0, name, sizeof(name));
-    env->call = tn_engine_put_archive(docker->engine, name, tar.data, tar.len, TN_ENGINE_THEN(UPLOAD_MS, done, env));
+    env->call = tn_engine_put_archive(docker->engine, container, tar.data, tar.len, TN_ENGINE_THEN(UPLOAD_MS, done, env));
 }
 
 static void on_attach_ended(const char *reason, void *arg)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 
 import procs
+import users
 from engine import SEARCH
 from engine_api import Engine
 
@@ -23,17 +24,20 @@ def free_port():
 
 class OwnEngine:
     """`hosts`: further addresses; `options`: more words for dockerd; `hidden`: a folder of this host that the engine
-    sees empty, as a remote one would. Used with `with`: afterwards nothing is left of it."""
+    sees empty, as a remote one would; `bridge`: with a bridge, for a network namespace of the test's own. Used with
+    `with`: afterwards nothing is left of it."""
 
-    def __init__(self, folder, hosts=(), options=(), hidden=None):
+    def __init__(self, folder, hosts=(), options=(), hidden=None, bridge=False):
         self.folder = folder
         self.socket = folder + "/d.sock"
         self.host = "unix://" + self.socket
         self.api = Engine(self.host)
         self.arguments = [word for host in hosts for word in ("--host", host)] + list(options)
         self.hidden = hidden
+        self.network = ["--bip=198.51.100.1/24"] if bridge else ["--bridge=none"]
         self.child = None
         os.makedirs(folder, exist_ok=True)
+        os.chmod(folder, 0o711)  # others may pass to the socket
 
     def __enter__(self):
         self.start()
@@ -49,9 +53,9 @@ class OwnEngine:
             if os.path.exists(self.folder + stale):
                 os.unlink(self.folder + stale)
         argv = [program, "--config-file", self._config(), "--data-root", self.folder + "/data", "--exec-root",
-                self.folder + "/exec", "--host", self.host, "--pidfile", self.folder + "/pid", "--bridge=none",
-                "--iptables=false", "--ip-forward=false", "--ip-masq=false", "--shutdown-timeout", "5", "--group",
-                "root", *self.arguments]
+                self.folder + "/exec", "--host", self.host, "--pidfile", self.folder + "/pid", *self.network,
+                "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false", "--shutdown-timeout", "5", "--group",
+                users.socket_group(), *self.arguments]
         if self.hidden:
             hide = 'mount -t tmpfs none "$0" && exec "$@"'
             argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", hide, self.hidden, *argv]

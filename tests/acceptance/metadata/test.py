@@ -4,11 +4,13 @@ of the test's own, in which these addresses are this machine's."""
 
 import ctypes
 import os
+import re
 import socket
 import subprocess
 import tempfile
 import threading
 
+import own_engine
 import tenon
 from tenon import check_equal, check_in
 
@@ -106,6 +108,28 @@ def check_host():
              "host, without a control group")
 
 
+def check_docker():
+    """Containers, by way of the bridge of an engine in this network."""
+    hosts = [address for address in ADDRESSES + OTHERS if ":" not in address]
+    ask = "for a in %s; do for p in 80 53; do echo $a $p $(nc $a $p </dev/null 2>&1 && echo reached); done; done"
+    config = CONFIG.replace("ENVIRONMENT", "docker: [{image: 'alpine:latest'}]").replace("- checkout", "")
+    with own_engine.OwnEngine(os.path.join(os.environ["TENON_TEST_FOLDER"], "e"), bridge=True) as engine:
+        engine.copy_image("alpine:latest", tenon.engine())
+        for settings in ("store: {keep: {logs: 1d}}", "network: {metadata: allow}"):
+            folder = tenon.project(config=re.sub("python3 ask.py .*}", f'"{ask % " ".join(hosts)}"}}', config))
+            path = tenon.write(os.path.join(tempfile.mkdtemp(), "tenon.yaml"), settings)
+            result = tenon.run(["run", "--settings", path, "--json"], folder, engine.host, 60).expect(0)
+            denied = "allow" not in settings
+            want = []
+            for address in hosts:
+                no = f"nc: can't connect to remote host ({address}): Permission denied"
+                want += [f"{address} 80 " + (no if denied and address in ADDRESSES else "reached"), f"{address} 53 reached"]
+            check_equal(result.log("ask", "ask").splitlines(), want, f"docker, {settings}")
+            first = result.log("ask", "Spin up environment")
+            check_equal("metadata" in first, False, f"docker, {settings}: {first}")
+        tenon.check_nothing_left(engine.host)
+
+
 if os.geteuid() != 0:
     tenon.skip("needs root for a network of its own")
 if not any(line.split()[2] == "cgroup2" for line in tenon.read("/proc/mounts").splitlines()):
@@ -113,3 +137,5 @@ if not any(line.split()[2] == "cgroup2" for line in tenon.read("/proc/mounts").s
 own_network()
 check_host()
 tenon.check_nothing_left()
+if os.environ.get("TENON_TEST_DOCKER_HOST"):
+    check_docker()
