@@ -9,6 +9,7 @@
 #include "core/lib/fs.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
+#include "core/lib/secret.h"
 #include "transports/ipc/ipc.h"
 
 #include <signal.h>
@@ -106,7 +107,9 @@ int main(int argc, char **argv)
     struct event *heartbeat;
     int fd;
 
-    /* 1. Configuration. */
+    /* 1. Configuration. Leases pass through here. */
+    tn_secret_guard();
+    tn_secret_wipe_all();
     tn_log_open("bus");
     fd = kernel_fd(argc, argv);
     const char *folder = need("TENON_RUN");

@@ -6,9 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Buffers hold secrets, too: none is left in freed memory. */
+static void wipe(struct tn_buf *buf)
+{
+    if (buf->data != NULL)
+        explicit_bzero(buf->data, buf->size);
+    free(buf->data);
+}
+
 void tn_buf_free(struct tn_buf *buf)
 {
-    free(buf->data);
+    wipe(buf);
     *buf = (struct tn_buf)TN_BUF_INIT;
 }
 
@@ -16,6 +24,7 @@ char *tn_buf_reserve(struct tn_buf *buf, size_t more)
 {
     size_t need = buf->len + more + 1;
     size_t size = buf->size != 0 ? buf->size : 64;
+    char *data;
 
     if (need <= more)
         tn_fatal(3, "a buffer of %zu bytes cannot grow by %zu", buf->len, more);
@@ -23,9 +32,13 @@ char *tn_buf_reserve(struct tn_buf *buf, size_t more)
         return buf->data + buf->len;
     while (size < need)
         size += size / 2 + 64;
-    buf->data = realloc(buf->data, size);
-    if (buf->data == NULL)
+    data = malloc(size);
+    if (data == NULL)
         tn_fatal(3, "out of memory: %zu bytes for a buffer", size);
+    if (buf->size > 0)
+        memcpy(data, buf->data, buf->size);
+    wipe(buf);
+    buf->data = data;
     buf->size = size;
     return buf->data + buf->len;
 }

@@ -2,6 +2,7 @@
 #include "core/lib/cleanup.h"
 #include "core/lib/confine.h"
 #include "core/lib/log.h"
+#include "core/lib/secret.h"
 #include "core/output/data.h"
 #include "core/output/disk.h"
 #include "core/output/profile.h"
@@ -189,6 +190,7 @@ int main(void)
     struct tn_err err = TN_ERR_INIT;
     int status = -1;
 
+    tn_secret_guard();
     if (tn_service_init(&output.service, "output", &err) == 0)
         status = serve(&output, &err);
     if (status < 0) {

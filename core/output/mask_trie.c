@@ -1,4 +1,5 @@
 #include "core/output/mask_trie.h"
+#include "core/lib/secret.h"
 #include "core/lib/log.h"
 
 #include <inttypes.h>
@@ -25,8 +26,8 @@ void tn_trie_init(struct tn_trie *trie)
 
 void tn_trie_free(struct tn_trie *trie)
 {
-    free(trie->nodes);
-    free(trie->wide);
+    tn_secret_free(trie->nodes);
+    tn_secret_free(trie->wide);
     trie->nodes = NULL;
     trie->wide = NULL;
     trie->count = 0;

@@ -1,5 +1,6 @@
 #include "core/peer/peer.h"
 #include "core/lib/log.h"
+#include "core/lib/secret.h"
 #include "core/peer/seen.h"
 
 #include <cjson/cJSON.h>
@@ -216,7 +217,7 @@ static void request_free(struct tn_peer *peer, struct request *request)
 {
     TAILQ_REMOVE(&peer->requests, request, by_age);
     LIST_REMOVE(request, by_bucket);
-    free(request->body);
+    tn_secret_free(request->body);
     free(request);
     if (--peer->outstanding == 0 && !peer->blocked)
         event_del(peer->tick);
@@ -468,6 +469,16 @@ static void take_message(struct tn_peer *peer, const uint8_t *message, size_t si
     }
 }
 
+/* Leases, masks and contexts are nobody's any more. Output is too much for that, and masked. */
+static void wipe(void *message, size_t size)
+{
+    struct tn_header header;
+
+    if (tn_header_decode(message, size, &header, NULL) != 0 ||
+        (header.kind != TN_MSG_STREAM_WRITE && header.kind != TN_MSG_BLOB_DATA && header.kind != TN_MSG_LOG_DATA))
+        explicit_bzero(message, size);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     struct tn_peer *peer = arg;
@@ -486,6 +497,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
             return;
         peer->heard_ms = now_ms();
         take_message(peer, message, size);
+        wipe(message, size);
         peer->config.transport->release(message);
     }
 }

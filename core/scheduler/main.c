@@ -1,6 +1,7 @@
 /* tenon-scheduler: the queue and its ledger. See README.md. */
 #include "core/lib/confine.h"
 #include "core/lib/log.h"
+#include "core/lib/secret.h"
 #include "core/peer/service.h"
 #include "core/scheduler/handlers.h"
 #include "core/scheduler/lease_key.h"
@@ -149,6 +150,8 @@ int main(void)
     struct tn_err err = TN_ERR_INIT;
     int code;
 
+    tn_secret_guard(); /* contexts and variables of all pipelines */
+    tn_secret_wipe_all();
     if (tn_service_init(&scheduler.service, "scheduler", &err) != 0 || start(&scheduler, confinement, &err) != 0)
         tn_fatal(3, "cannot start: %s", err.text);
     /* 5. ready, dispatch */

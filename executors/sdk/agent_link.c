@@ -3,6 +3,7 @@
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/lib/log.h"
+#include "core/lib/secret.h"
 #include "executors/sdk/agent_link_internal.h"
 
 #include <errno.h>
@@ -325,7 +326,7 @@ void tn_agent_link_free(struct tn_agent_link *link)
         struct tn_agent_queued *gone = link->first;
 
         link->first = gone->next;
-        free(gone);
+        tn_secret_free(gone);
     }
     tn_buf_free(&link->in);
     tn_buf_free(&link->out);

@@ -1,6 +1,7 @@
 /* What comes from an agent: packets, the frames in them, and the owner's callbacks for each. A callback may free the
  * link: `freed` says so, and nothing of the link is touched after it is set. */
 #include "core/lib/cleanup.h"
+#include "core/lib/secret.h"
 #include "executors/sdk/agent_link_internal.h"
 
 #include <event2/event.h>
@@ -21,7 +22,7 @@ static void forget_done(struct tn_agent_link *link, uint64_t number)
         link->first = done->next;
         link->queued_bytes -= done->len;
         link->acked = done->number;
-        free(done);
+        tn_secret_free(done);
         some = true;
     }
     if (link->first == NULL)

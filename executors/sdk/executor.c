@@ -4,6 +4,7 @@
 #include "core/lib/confine.h"
 #include "core/lib/json.h"
 #include "core/lib/log.h"
+#include "core/lib/secret.h"
 #include "executors/sdk/internal.h"
 #include "transports/ipc/ipc.h"
 
@@ -348,6 +349,7 @@ static int start(struct tn_executor *executor, char *confinement, size_t size, s
     struct tn_confine confine = {.profile = executor->ops->profile};
     struct tn_err weak = TN_ERR_INIT;
 
+    tn_secret_guard();
     if (tn_service_init(&executor->service, executor->ops->role, err) != 0)
         return -1;
     executor->service.on_stop = on_stop;

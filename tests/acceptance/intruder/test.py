@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 
+import secrets_kept as secrets
 import tenon
 from tenon import check, check_equal
 
@@ -98,7 +99,10 @@ def check_run(kinds, folder, settings, user=None, env=None, program=tenon.TENON)
         subprocess.run(["chown", "-R", f"{user}:{user}", folder], check=True)
     arguments = ["run", "--settings", path, "--context", f"vault={vault}", "--env-file", variables, "--json"]
     with tenon.Running(arguments, target, DOCKER, env, user, program) as running:
+        running.wait_output("line 1 of")
+        secrets.check_processes([running.child.pid, *running.started_processes()], SECRET)
         result = running.wait(60).expect(0)
+    secrets.check_files(state, SECRET)
     check_equal(set(result.states().values()), {"succeeded"}, f"states: {result}")
     for log in glob.glob(state + "/tenon/runs/*/tenon.log"):
         lines = [line for line in tenon.read(log).splitlines() if re.search(r"\(pid \d+\) .*(ended|killed)", line) or SECRET in line]
