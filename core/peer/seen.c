@@ -13,6 +13,8 @@ struct entry {
 struct source {
     uint16_t address;
     uint32_t life;
+    size_t bytes;  /* of kept answers */
+    size_t oldest; /* entry from which on to look for the oldest of them */
     struct entry entries[TN_SEEN_WINDOW];
 };
 
@@ -31,6 +33,7 @@ static void source_reset(struct source *source)
     for (size_t i = 0; i < TN_SEEN_WINDOW; i++)
         free(source->entries[i].body);
     memset(source->entries, 0, sizeof(source->entries));
+    source->bytes = 0;
 }
 
 void tn_seen_free(struct tn_seen *seen)
@@ -58,6 +61,24 @@ static struct source *source_find(struct tn_seen *seen, uint16_t address)
     return source;
 }
 
+static void forget(struct source *source, struct entry *entry)
+{
+    source->bytes -= entry->body != NULL ? entry->length : 0;
+    free(entry->body);
+    *entry = (struct entry){.sequence = 0};
+}
+
+/* Room for an answer of that length: numbers grow by one, so the oldest lie in the order of the entries. */
+static void make_room(struct source *source, size_t length)
+{
+    for (size_t i = 0; i < TN_SEEN_WINDOW && source->bytes + length > TN_SEEN_BYTES; i++) {
+        struct entry *entry = &source->entries[source->oldest++ % TN_SEEN_WINDOW];
+
+        if (entry->body != NULL)
+            forget(source, entry);
+    }
+}
+
 enum tn_seen_verdict tn_seen_enter(struct tn_seen *seen, uint16_t address, uint64_t sequence,
                                    struct tn_seen_answer *answer)
 {
@@ -80,8 +101,8 @@ enum tn_seen_verdict tn_seen_enter(struct tn_seen *seen, uint16_t address, uint6
         *answer = (struct tn_seen_answer){entry->kind, entry->body, entry->length};
         return TN_SEEN_ANSWERED;
     }
-    free(entry->body);
-    *entry = (struct entry){.sequence = sequence};
+    forget(source, entry);
+    entry->sequence = sequence;
     return TN_SEEN_NEW;
 }
 
@@ -93,14 +114,15 @@ void tn_seen_answered(struct tn_seen *seen, uint16_t address, uint64_t sequence,
 
     if (entry == NULL || entry->sequence != sequence)
         return;
-    free(entry->body);
-    entry->body = NULL;
-    if (length <= TN_SEEN_ANSWER_MAX)
-        entry->body = malloc(length + 1);
-    if (entry->body == NULL) {
-        *entry = (struct entry){.sequence = 0};
+    forget(source, entry);
+    if (length > TN_SEEN_ANSWER_MAX)
         return;
-    }
+    make_room(source, length);
+    entry->body = malloc(length + 1);
+    if (entry->body == NULL)
+        return;
+    entry->sequence = sequence;
+    source->bytes += length;
     if (length > 0)
         memcpy(entry->body, body, length);
     entry->kind = kind;

@@ -1,14 +1,15 @@
 /* Which requests a peer has already had: duplicates dropped, answers repeated, earlier lives fenced. Pure.
  *
  * For each source: its newest life, and a window of its last 4,096 sequences with the answers that are small. A sender
- * has far fewer requests open at once; what falls out of the window is treated as new, and handlers are idempotent. */
+ * has far fewer requests open at once, and its answers are kept up to TN_SEEN_BYTES, the oldest forgotten first; what
+ * falls out of the window is treated as new, and handlers are idempotent. */
 #ifndef TN_SEEN_H
 #define TN_SEEN_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TN_SEEN_WINDOW = 4096, TN_SEEN_ANSWER_MAX = 4096, TN_SEEN_SOURCES = 256 };
+enum { TN_SEEN_WINDOW = 4096, TN_SEEN_ANSWER_MAX = 4096, TN_SEEN_BYTES = 1024 * 1024, TN_SEEN_SOURCES = 256 };
 
 enum tn_seen_verdict {
     TN_SEEN_NEW,         /* handle it */

@@ -45,6 +45,15 @@ int main(void)
     tn_seen_answered(seen, 0x600, SEQ(7, 2), 44, "x", 1);
     CHECK_INT(tn_seen_enter(seen, 0x600, SEQ(8, 2), &answer), TN_SEEN_NEW);
 
+    /* The answers of one source are bounded: the oldest are forgotten, the newest are there. */
+    for (unsigned i = 0; i < TN_SEEN_WINDOW; i++) {
+        CHECK_INT(tn_seen_enter(seen, 0x601, SEQ(7, TN_SEEN_WINDOW + i), &answer), TN_SEEN_NEW);
+        tn_seen_answered(seen, 0x601, SEQ(7, TN_SEEN_WINDOW + i), 44, large, TN_SEEN_ANSWER_MAX);
+    }
+    for (unsigned i = TN_SEEN_WINDOW - TN_SEEN_BYTES / TN_SEEN_ANSWER_MAX; i < TN_SEEN_WINDOW; i++)
+        CHECK_INT(tn_seen_enter(seen, 0x601, SEQ(7, TN_SEEN_WINDOW + i), &answer), TN_SEEN_ANSWERED);
+    CHECK_INT(tn_seen_enter(seen, 0x601, SEQ(7, TN_SEEN_WINDOW), &answer), TN_SEEN_NEW);
+
     /* More sources than there is room for: handled, not remembered. */
     for (unsigned i = 0; i < TN_SEEN_SOURCES + 4; i++)
         CHECK_INT(tn_seen_enter(seen, (uint16_t)(0x1000 + i), SEQ(1, 1), &answer), TN_SEEN_NEW);
