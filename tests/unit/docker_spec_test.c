@@ -156,6 +156,18 @@ static void test_service(void)
                "\"LogConfig\":{\"Type\":\"json-file\",\"Config\":{\"max-size\":\"64m\",\"max-file\":\"2\"}},"
                "\"NetworkMode\":\"container:abc\"},"
                "\"Entrypoint\":[\"/e\"],\"Cmd\":[\"mysqld\",\"--sql\",\"a b\"]}");
+    /* What keeps the metadata addresses away takes the image, and nothing else of the entry. */
+    check_json(
+        tn_container_metadata_new(&task, &image, "abc"),
+        "{\"Image\":\"docker.io/library/mysql:latest\","
+        "\"Labels\":{\"com.tenon.installation\":\"inst-1\",\"com.tenon.task\":\"job/7:0\","
+        "\"com.tenon.attempt\":\"3\",\"com.tenon.role\":\"metadata\"},"
+        "\"HostConfig\":{\"Init\":false,\"AutoRemove\":false,\"NanoCpus\":1000000000,\"Memory\":2147483648,"
+        "\"MemorySwap\":2147483648,\"PidsLimit\":8192,\"NetworkMode\":\"container:abc\","
+        "\"CapDrop\":[\"ALL\"],\"CapAdd\":[\"NET_ADMIN\"],"
+        "\"Mounts\":[{\"Type\":\"bind\",\"Source\":\"/opt/agent\",\"Target\":\"/.tenon/bin\",\"ReadOnly\":true}],"
+        "\"LogConfig\":{\"Type\":\"none\"}},"
+        "\"Entrypoint\":[\"/.tenon/bin/tenon-agent\",\"deny-metadata\"],\"Cmd\":[],\"User\":\"0:0\"}");
     tn_container_name(&task, 1, name, sizeof(name));
     CHECK_STR(name, "tenon-inst-1-job-7-0-3-1");
     tn_container_image_free(&image);
