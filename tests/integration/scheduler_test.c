@@ -385,6 +385,7 @@ static void test_graph_and_lease(struct bench *t)
     drop(&got);
     check_refused(t, say(t, DOCKER, TN_MSG_TASK_STATE, build, 9, "{\"state\":\"failed\"}"), "fenced");
     check_refused(t, say(t, MACHINE, TN_MSG_TASK_STATE, build, 1, "{\"state\":\"failed\"}"), "fenced");
+    check_refused(t, say(t, MACHINE, TN_MSG_STEP_STATE, build, 1, "{\"step\":1,\"state\":\"failed\"}"), "fenced");
     check_refused(t, say(t, DOCKER, TN_MSG_TASK_STATE, build, 1, "{\"state\":\"odd\"}"), "invalid");
     report(t, &lease, "succeeded", ",\"folder\":\"/x\"");
     report(t, &lease, "succeeded", "");
