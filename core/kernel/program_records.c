@@ -45,6 +45,8 @@ void tn_program__record(const struct tn_program *program)
     cJSON_AddNumberToObject(record, "pid", program->pid);
     tn_json_add_u64(record, "start_time", program->start_time);
     cJSON_AddNumberToObject(record, "enclosure", program->enclosure);
+    cJSON_AddBoolToObject(record, "apart", program->apart);
+    cJSON_AddStringToObject(record, "metadata", program->metadata_why);
     cJSON_AddStringToObject(record, "folder", program->folder);
     text = tn_json_print(record);
     if (tn_fs_write_atomic(path, text, strlen(text), 0600, &err) != 0)
@@ -169,6 +171,8 @@ static void adopt(struct tn_programs *programs, const char *file)
     program->start_time = tn_json_u64(record, "start_time", 0);
     tn_program__name(program->task, program->attempt, name);
     program->enclosure = (enum tn_enclosure)tn_json_u64(record, "enclosure", TN_ENCLOSURE_GROUP);
+    program->apart = tn_json_bool(record, "apart", false);
+    snprintf(program->metadata_why, sizeof(program->metadata_why), "%s", tn_json_string(record, "metadata", ""));
     free(program->folder);
     program->folder = tn_fs_path("%s", tn_json_string(record, "folder", ""));
     tn_cgroup_adopt(&programs->groups, name, &program->cgroup);

@@ -88,6 +88,19 @@ static struct tn_cgroup_limits take_limits(const cJSON *body)
                                      .pids = (unsigned)tn_json_u64(limits, "pids", 0)};
 }
 
+/* In its group, before anything is in it. */
+static void deny_metadata(struct tn_program *program)
+{
+    struct tn_programs *programs = program->programs;
+    struct tn_err err = TN_ERR_INIT;
+
+    if (programs->metadata_why[0] == '\0' &&
+        tn_metadata_deny(&programs->metadata, program->cgroup.folders[0], &err) != 0) {
+        tn_warn("%s", err.text);
+        snprintf(program->metadata_why, sizeof(program->metadata_why), "%s", err.text);
+    }
+}
+
 /* The group, the namespace or neither; what holds of the limits. */
 static void enclose(struct tn_program *program, const struct tn_cgroup_limits *limits, struct tn_spawn *spawn,
                     struct tn_namespace *space, int fds[TN_CGROUP_TREES + 1])
@@ -97,22 +110,28 @@ static void enclose(struct tn_program *program, const struct tn_cgroup_limits *l
     char name[32];
 
     program->enclosure = programs->enclosure;
+    snprintf(program->metadata_why, sizeof(program->metadata_why), "%s", programs->metadata_why);
     tn_program__name(program->task, program->attempt, name);
     if (program->enclosure == TN_ENCLOSURE_CGROUP) {
         if (tn_cgroup_make(&programs->groups, name, limits, &program->cgroup, &err) == 0) {
             spawn->cgroup_count = tn_cgroup_enter_fds(&program->cgroup, fds);
             program->limited = program->cgroup.limited;
+            deny_metadata(program);
         } else {
             tn_warn("%s", err.text);
             program->enclosure = TN_ENCLOSURE_GROUP;
         }
-    } else if (program->enclosure == TN_ENCLOSURE_NAMESPACE) {
-        tn_namespace_init(space, limits->pids);
-        spawn->space = space;
-        program->limited = space->processes > 0 ? TN_LIMIT_PIDS : 0;
-        if (spawn->death_signal != 0) /* the first process of a namespace may not listen to others yet */
-            spawn->death_signal = SIGKILL;
     }
+    program->apart = programs->apart && program->enclosure != TN_ENCLOSURE_GROUP;
+    if (!program->apart)
+        return;
+    /* In a control group, too: jobs of one user could else trace each other and read each other's environment. */
+    tn_namespace_init(space, program->enclosure == TN_ENCLOSURE_NAMESPACE ? limits->pids : 0);
+    spawn->space = space;
+    if (program->enclosure == TN_ENCLOSURE_NAMESPACE)
+        program->limited = space->processes > 0 ? TN_LIMIT_PIDS : 0;
+    if (spawn->death_signal != 0) /* the first process of a namespace may not listen to others yet */
+        spawn->death_signal = SIGKILL;
 }
 
 static int program_spawn(struct tn_program *program, char *const *command, char *const *environment, const cJSON *body,
@@ -162,6 +181,8 @@ static void reply_started(struct tn_programs *programs, const struct tn_program 
     cJSON_AddNumberToObject(body, "pid", program->pid);
     cJSON_AddStringToObject(body, "enclosure", enclosure_names[program->enclosure]);
     add_limits(body, program->limited);
+    cJSON_AddBoolToObject(body, "apart", program->apart);
+    cJSON_AddStringToObject(body, "metadata", program->metadata_why);
     cJSON_AddStringToObject(body, "why", programs->why);
     cJSON_AddBoolToObject(body, "already", already);
     programs->config.reply(programs->config.arg, request, TN_MSG_PROGRAM_STARTED, body);
@@ -348,6 +369,7 @@ static void choose_enclosure(struct tn_programs *programs, const char *name)
     bool any = strcmp(asked, "auto") == 0;
     struct tn_err err = TN_ERR_INIT;
 
+    programs->apart = strcmp(asked, "group") != 0 && tn_namespace_probe(&err) == 0;
     if (any || strcmp(asked, "cgroup") == 0) {
         tn_cgroups_open(&programs->groups, name, programs->config.store_dir);
         programs->limits = tn_cgroups_limits(&programs->groups);
@@ -358,7 +380,7 @@ static void choose_enclosure(struct tn_programs *programs, const char *name)
     if (any || strcmp(asked, "namespace") == 0) {
         programs->enclosure = TN_ENCLOSURE_NAMESPACE;
         programs->limits = tn_namespace_counts() ? TN_LIMIT_PIDS : 0;
-        if (tn_namespace_probe(&err) == 0)
+        if (programs->apart)
             return;
         say_why(programs, err.text);
     }
@@ -373,13 +395,31 @@ static void choose_enclosure(struct tn_programs *programs, const char *name)
     }
 }
 
+/* Programs are kept from the host's metadata addresses, unless the operator allows them. */
+static void open_metadata(struct tn_programs *programs)
+{
+    const cJSON *network = tn_json_get(programs->config.settings, "network");
+    struct tn_err err = TN_ERR_INIT;
+    const char *why = NULL;
+
+    if (strcmp(tn_json_string(network, "metadata", "deny"), "allow") == 0)
+        why = "network.metadata allows it";
+    else if (programs->enclosure != TN_ENCLOSURE_CGROUP || !programs->groups.track_v2)
+        why = "that needs a control group of version 2 for the job";
+    else if (tn_metadata_open(&programs->metadata, &err) != 0)
+        why = err.text;
+    if (why != NULL)
+        snprintf(programs->metadata_why, sizeof(programs->metadata_why), "%s", why);
+}
+
 const char *tn_programs_text(const struct tn_programs *programs, char *out, size_t size)
 {
     size_t used;
 
     snprintf(out, size, "%s", programs->refused ? "none" : enclosure_names[programs->enclosure]);
     if (programs->enclosure == TN_ENCLOSURE_CGROUP)
-        snprintf(out + strlen(out), size - strlen(out), " (version %d)", programs->groups.track_v2 ? 2 : 1);
+        snprintf(out + strlen(out), size - strlen(out), " (version %d)%s", programs->groups.track_v2 ? 2 : 1,
+                 programs->apart ? ", each in a process id namespace" : "");
     used = strlen(out);
     for (size_t i = 0; i < sizeof(limit_names) / sizeof(limit_names[0]); i++, used = strlen(out))
         if ((programs->limits & 1u << i) != 0)
@@ -389,6 +429,10 @@ const char *tn_programs_text(const struct tn_programs *programs, char *out, size
     used = strlen(out);
     if (programs->why[0] != '\0')
         snprintf(out + used, size - used, " (%s)", programs->why);
+    used = strlen(out);
+    snprintf(out + used, size - used, ", metadata addresses %s%s%s",
+             programs->metadata_why[0] == '\0' ? "denied" : "within reach (", programs->metadata_why,
+             programs->metadata_why[0] == '\0' ? "" : ")");
     return out;
 }
 
@@ -409,6 +453,7 @@ struct tn_programs *tn_programs_open(const struct tn_programs_config *config, st
     programs->config = *config;
     LIST_INIT(&programs->list);
     choose_enclosure(programs, group);
+    open_metadata(programs);
     if (!config->is_private && tn_programs__adopt_all(programs, err) != 0) {
         tn_programs_close(programs);
         return NULL;
@@ -425,6 +470,8 @@ void tn_programs_close(struct tn_programs *programs)
     while (!LIST_EMPTY(&programs->list))
         tn_program__free(LIST_FIRST(&programs->list));
     event_free(programs->sweep);
+    if (programs->metadata_why[0] == '\0')
+        tn_metadata_close(&programs->metadata);
     tn_cgroups_close(&programs->groups);
     free(programs);
 }

@@ -4,6 +4,7 @@
 #define TN_KERNEL_PROGRAMS_INTERNAL_H
 
 #include "core/kernel/cgroup.h"
+#include "core/kernel/metadata.h"
 #include "core/kernel/programs.h"
 
 #include <sys/queue.h>
@@ -41,6 +42,8 @@ struct tn_program {
     struct event *gone; /* owned; of pid_fd */
     enum tn_program_state state;
     enum tn_enclosure enclosure;
+    bool apart;              /* it has a process id namespace: no process of another job can be seen from within */
+    char metadata_why[200];  /* why it reaches the host's metadata addresses; "" if it does not */
     struct tn_cgroup cgroup; /* of TN_ENCLOSURE_CGROUP */
     unsigned limited;        /* TN_LIMIT_… that hold */
     char *folder;            /* owned; what lies in it is the program's: "" for none */
@@ -56,6 +59,9 @@ struct tn_programs {
     struct tn_programs_config config;
     struct tn_cgroups groups;
     enum tn_enclosure enclosure; /* of programs that begin */
+    bool apart;                  /* process id namespaces can be had, whatever the enclosure is */
+    struct tn_metadata metadata; /* the addresses that programs do not reach; */
+    char metadata_why[200];      /* why they do; "" if they do not */
     bool refused;                /* the operator asked for an enclosure that cannot be had; `why` says so */
     char why[320];               /* why it is not a better one; "" if it is the best */
     unsigned limits;             /* TN_LIMIT_… that can be set */

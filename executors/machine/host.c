@@ -299,6 +299,7 @@ static void say_enclosure(const struct host *host, struct tn_task *task, const c
 {
     const char *enclosure = tn_json_string(answer, "enclosure", "group");
     const char *why = tn_json_string(answer, "why", "");
+    const char *metadata = tn_json_string(answer, "metadata", "");
     const cJSON *hold = tn_json_get(answer, "limits");
     auto_json cJSON *limits = make_limits(task);
     const struct {
@@ -331,6 +332,12 @@ static void say_enclosure(const struct host *host, struct tn_task *task, const c
         tn_task_say(task, "Not limited here: %s", missing.data);
     if (host->run_as[0] != '\0')
         tn_task_say(task, "The steps run as user %s", host->run_as);
+    if (metadata[0] != '\0')
+        tn_task_say(task, "The metadata addresses of this host (169.254.169.254 and the like) are within reach: %s",
+                    metadata);
+    if (!tn_json_bool(answer, "apart", false))
+        tn_task_say(task, "Not apart from other jobs of this user: no process id namespace can be had, so they see and "
+                          "may end each other's processes, and read what these know");
 }
 
 static void started(const struct host *host, struct tn_task *task, const cJSON *answer)
