@@ -10,5 +10,6 @@ int command_run(int argc, char **argv);
 int command_config(int argc, char **argv);
 int command_settings(int argc, char **argv);
 int command_store(int argc, char **argv);
+int command_status(int argc, char **argv);
 
 #endif

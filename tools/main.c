@@ -1,5 +1,6 @@
 /* tenon: finds the subcommand and hands over. */
 #include "core/lib/log.h"
+#include "core/lib/secret.h"
 #include "tools/commands.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@ static const struct command {
     {"run", command_run, "run the project's workflows on this host"},
     {"config", command_config, "validate a config, or print it with everything expanded"},
     {"settings", command_settings, "check this host's settings, and print them"},
+    {"status", command_status, "the processes that run here, and what confines each"},
     {"store", command_store, "what is kept on this host: how much, whether it is whole, what may go"},
 };
 
@@ -61,6 +63,7 @@ static void hold_standard_streams(void)
 {
     for (int fd = 0; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0)
+            /* cppcheck-suppress leakReturnValNotUsed ; it takes the number that is free */
             open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
@@ -100,6 +103,7 @@ int main(int argc, char **argv)
     hold_standard_streams();
     setlocale(LC_CTYPE, "");
     tn_log_open("tenon");
+    tn_secret_guard(); /* contexts and variables go through here */
     signal(SIGPIPE, SIG_IGN);
     return flushed(dispatch(argc, argv));
 }

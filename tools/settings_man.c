@@ -22,7 +22,7 @@ static const char *kind_text(const struct tn_setting *setting)
     case TN_SETTING_SIZE:
         return "size, such as 512MB, 10GB or 1.5TiB";
     case TN_SETTING_TEXTS:
-        return "list of texts";
+        return setting->choices != NULL ? "list of" : "list of texts";
     case TN_SETTING_LIST:
         return "list of maps";
     }

@@ -4,6 +4,7 @@
 #include "core/compiler/fields.h"
 #include "core/compiler/regex.h"
 #include "core/compiler/view.h"
+#include "core/lib/json.h"
 #include "core/lib/settings.h"
 
 #include <string.h>
@@ -109,6 +110,27 @@ static bool read_list(struct reader *reader, const struct view *value, const cha
     return good;
 }
 
+/* A list of which each text is one of those that the row names; one text is a list of one. */
+static bool read_choices(struct reader *reader, const struct tn_setting *row, const struct view *value,
+                         const char *what, const char *name, cJSON *out)
+{
+    struct compiler *c = reader->c;
+    struct field field = {.name = name, .kind = FIELD_TEXTS};
+    bool good = true;
+
+    if (!fields__read_one(c, value, what, &field, out))
+        return false;
+    field.kind = FIELD_CHOICE;
+    field.choices = row->choices;
+    for (size_t i = 0; i < (value->kind == VIEW_SEQ ? view__count(value) : 1) && !c->stop; i++) {
+        struct view item = value->kind == VIEW_SEQ ? view__item(c, value, i) : *value;
+        auto_json cJSON *one = cJSON_CreateObject();
+
+        good = fields__read_one(c, &item, what, &field, one) && good;
+    }
+    return good;
+}
+
 static bool read_setting(struct reader *reader, const struct tn_setting *row, const struct view *value,
                          const char *what, const char *name, cJSON *out)
 {
@@ -139,6 +161,10 @@ static bool read_setting(struct reader *reader, const struct tn_setting *row, co
         field.kind = FIELD_SIZE;
         break;
     case TN_SETTING_TEXTS:
+        if (row->choices != NULL)
+            return read_choices(reader, row, value, what, name, out);
+        field.kind = FIELD_TEXTS;
+        break;
     case TN_SETTING_LIST:
         field.kind = FIELD_TEXTS;
         break;

@@ -68,9 +68,8 @@ unsigned tn_confinement_processes(const struct tn_confinement *confinement)
     if (confinement->user->is_own)
         return PROCESSES_OF_USER;
     /* Since Linux 5.14, which is younger than what a new root takes, they are counted by user namespace. */
-    return (confinement->flags & CLONE_NEWUSER) != 0 && (confinement->flags & CLONE_NEWNS) != 0
-               ? PROCESSES_OF_NAMESPACE
-               : 0;
+    return (confinement->flags & CLONE_NEWUSER) != 0 && (confinement->flags & CLONE_NEWNS) != 0 ? PROCESSES_OF_NAMESPACE
+                                                                                                : 0;
 #endif
 }
 

@@ -13,7 +13,7 @@ enum { TN_CONFINEMENT_GROUPS_MAX = 4, TN_MEANS_WHY = 160 };
 
 /* What this host lets us do. */
 struct tn_means {
-    bool user_namespace; /* needed for the rest: we are not root */
+    bool user_namespace;       /* needed for the rest: we are not root */
     char mounts[TN_MEANS_WHY]; /* why not; "": it can be had */
     char network[TN_MEANS_WHY];
     char ipc[TN_MEANS_WHY];
@@ -23,10 +23,10 @@ struct tn_means {
 void tn_means_probe(struct tn_means *means, const char *folder);
 
 struct tn_confinement {
-    const struct tn_own_user *user;   /* borrowed */
-    const struct tn_profile_limit *limits; /* borrowed; beside those of every process; may be NULL */
-    unsigned long flags;              /* CLONE_NEW… for clone(2) */
-    struct tn_tree *tree;             /* owned; with CLONE_NEWNS */
+    const struct tn_own_user *user;          /* borrowed */
+    const struct tn_profile_limit *limits;   /* borrowed; beside those of every process; may be NULL */
+    unsigned long flags;                     /* CLONE_NEW… for clone(2) */
+    struct tn_tree *tree;                    /* owned; with CLONE_NEWNS */
     gid_t groups[TN_CONFINEMENT_GROUPS_MAX]; /* supplementary ones, of its own user */
     size_t group_count;
     char uid_map[32]; /* with CLONE_NEWUSER */

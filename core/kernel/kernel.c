@@ -2,6 +2,7 @@
 #include "core/kernel/confine_worker.h"
 #include "core/kernel/operator.h"
 #include "core/kernel/places.h"
+#include "core/kernel/status.h"
 #include "core/kernel/worker.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
@@ -79,7 +80,7 @@ static void spawn(struct tn_worker *worker)
     worker->pid = 0;
     snprintf(worker->reason, sizeof(worker->reason), "%.250s", err.text);
     tn_error("%s: %s", worker->name, err.text);
-    if (err.sys == ENOENT || err.sys == EACCES || err.sys == ENOEXEC || err.sys == ENOTDIR)
+    if (err.code == TN_ERR_CONFIG || err.sys == ENOENT || err.sys == EACCES || err.sys == ENOEXEC || err.sys == ENOTDIR)
         tn_kernel__step(worker, TN_SUP_ON_HOPELESS);
     else
         tn_kernel__step(worker, TN_SUP_ON_EXITED);
@@ -93,10 +94,12 @@ static void add(struct tn_worker *worker)
     free(worker->confinement);
     worker->confinement = NULL;
     worker->is_cut = false;
+    worker->is_refused = false;
     if (worker == worker->kernel->bus)
         tn_kernel__step(worker, TN_SUP_ON_ADDED);
     else if (worker->kernel->link != NULL)
-        worker->add_sequence = tn_kernel__add_peer(worker->kernel, worker->address, worker->life, worker->name);
+        worker->add_sequence = tn_kernel__add_peer(worker->kernel, worker->address, worker->life, worker->name,
+                                                   worker->manifest);
     /* else tn_kernel__introduce_all() does it */
 }
 
@@ -156,6 +159,7 @@ void tn_kernel__step(struct tn_worker *worker, enum tn_sup_event event)
         event_del(worker->timer);
     }
     perform(worker, actions);
+    tn_status_changed(worker->kernel);
     continue_stop(worker->kernel);
 }
 
@@ -171,7 +175,7 @@ static void worker_ended(struct tn_worker *worker, int status)
     struct tn_kernel *kernel = worker->kernel;
     bool wanted = worker->sup.state == TN_SUP_STOPPING;
 
-    if (worker->is_cut)
+    if (worker->is_cut || worker->is_refused)
         ; /* the reason is known already */
     else if (WIFSIGNALED(status))
         snprintf(worker->reason, sizeof(worker->reason), "signal %d (%s)", WTERMSIG(status),
@@ -264,6 +268,7 @@ static void continue_stop(struct tn_kernel *kernel)
             return;
         }
         if (kernel->stop_phase + 1 == TN_STOP_PHASES) {
+            kernel->is_over = true;
             event_base_loopbreak(kernel->base);
             return;
         }
@@ -449,9 +454,12 @@ static void kernel_close(struct tn_kernel *kernel)
         free(worker->name);
         free(worker->program);
         free(worker->confinement);
+        cJSON_Delete(worker->mechanisms);
         cJSON_Delete(worker->traffic);
     }
     cJSON_Delete(kernel->client_traffic);
+    if (kernel->status_timer != NULL)
+        event_free(kernel->status_timer);
     tn_link_close(kernel->link);
     tn_programs_close(kernel->programs);
     tn_clears_close(kernel->clears);
@@ -475,7 +483,8 @@ int tn_kernel_run(const struct tn_kernel_config *config, struct tn_err *err)
     if (kernel_open(kernel, err) == 0) {
         for (size_t i = 0; i < kernel->count; i++) /* the bus first: the others' sockets are asked of it */
             tn_kernel__step(&kernel->workers[i], TN_SUP_ON_START);
-        event_base_dispatch(kernel->base);
+        if (!kernel->is_over) /* what could not even begin may have ended it all already */
+            event_base_dispatch(kernel->base);
         status = kernel->status;
     }
     kernel_close(kernel);

@@ -1,6 +1,8 @@
-#include "core/kernel/host.h"
 #include "core/kernel/kernel.h"
+#include "core/kernel/host.h"
+#include "core/kernel/mechanisms.h"
 #include "core/kernel/places.h"
+#include "core/kernel/status.h"
 #include "core/kernel/procs.h"
 #include "core/kernel/worker.h"
 #include "core/lib/cleanup.h"
@@ -55,6 +57,13 @@ static void refuse(struct tn_kernel *kernel, const struct tn_header *request, co
     tn_kernel__reply(kernel, request, TN_MSG_REFUSED, body);
 }
 
+/* The scheduler believes an executor no other kind than its manifest says. */
+static void add_kinds(cJSON *body, const struct tn_manifest *manifest)
+{
+    if (manifest != NULL)
+        cJSON_AddItemToObject(body, "kinds", cJSON_Duplicate(manifest->kinds, true));
+}
+
 void tn_kernel__tell_state(struct tn_worker *worker, const char *state)
 {
     auto_json cJSON *body = cJSON_CreateObject();
@@ -65,12 +74,14 @@ void tn_kernel__tell_state(struct tn_worker *worker, const char *state)
     cJSON_AddNumberToObject(body, "life", worker->life);
     cJSON_AddStringToObject(body, "name", worker->name);
     cJSON_AddStringToObject(body, "state", state);
+    add_kinds(body, worker->manifest);
     if (worker->reason[0] != '\0' && strcmp(state, "up") != 0)
         cJSON_AddStringToObject(body, "reason", worker->reason);
     say(worker->kernel, TN_MSG_PEER_STATE, TN_ADDRESS(TN_ROLE_BUS, 0), 0, 0, 0, body);
 }
 
-uint64_t tn_kernel__add_peer(struct tn_kernel *kernel, uint16_t address, uint32_t life, const char *name)
+uint64_t tn_kernel__add_peer(struct tn_kernel *kernel, uint16_t address, uint32_t life, const char *name,
+                             const struct tn_manifest *manifest)
 {
     auto_json cJSON *body = cJSON_CreateObject();
     struct tn_err err = TN_ERR_INIT;
@@ -80,6 +91,7 @@ uint64_t tn_kernel__add_peer(struct tn_kernel *kernel, uint16_t address, uint32_
     cJSON_AddNumberToObject(body, "address", address);
     cJSON_AddNumberToObject(body, "life", life);
     cJSON_AddStringToObject(body, "name", name);
+    add_kinds(body, manifest);
     return say(kernel, TN_MSG_PEER_ADD, TN_ADDRESS(TN_ROLE_BUS, 0), 0, 0, 0, body);
 }
 
@@ -88,12 +100,13 @@ uint64_t tn_kernel__add_peer(struct tn_kernel *kernel, uint16_t address, uint32_
 void tn_kernel__introduce_all(struct tn_kernel *kernel)
 {
     if (!kernel->client_cut)
-        tn_kernel__add_peer(kernel, kernel->client, kernel->client_life, "client");
+        tn_kernel__add_peer(kernel, kernel->client, kernel->client_life, "client", NULL);
     for (size_t i = 1; i < kernel->count; i++) {
         struct tn_worker *worker = &kernel->workers[i];
 
         if (worker->sup.state == TN_SUP_ADDING || worker->pid != 0)
-            worker->add_sequence = tn_kernel__add_peer(kernel, worker->address, worker->life, worker->name);
+            worker->add_sequence =
+                tn_kernel__add_peer(kernel, worker->address, worker->life, worker->name, worker->manifest);
         if (worker->sup.state == TN_SUP_READY)
             tn_kernel__tell_state(worker, "up");
         if (worker->sup.state == TN_SUP_BACKOFF)
@@ -140,6 +153,7 @@ void tn_kernel__tell_ready(struct tn_kernel *kernel)
         }
     }
     kernel->ready_told = true;
+    tn_status_write(kernel); /* who reads the line may look into it */
     cJSON_AddStringToObject(line, "bus", bus);
     cJSON_AddStringToObject(line, "events", events);
     cJSON_AddStringToObject(line, "data", data);
@@ -159,6 +173,26 @@ void tn_kernel__tell_ready(struct tn_kernel *kernel)
     tn_info("ready");
 }
 
+/* Looks at what confines it now. If that is less than the operator demands, it is ended before it hears anything. */
+static bool is_confined_enough(struct tn_worker *worker)
+{
+    const cJSON *required = tn_json_get(tn_json_get(worker->kernel->settings, "security"), "require");
+    char text[2048];
+
+    if (worker->pid <= 0)
+        return true;
+    cJSON_Delete(worker->mechanisms);
+    worker->mechanisms = tn_mechanisms_of(worker, true);
+    tn_mechanisms_text(worker->mechanisms, text, sizeof(text));
+    if (worker->sup.state == TN_SUP_STARTING)
+        tn_info("%s (pid %d, life %u) is ready: %s", worker->name, (int)worker->pid, worker->life, text);
+    if (!tn_mechanisms_lack(worker->mechanisms, required, worker->reason, sizeof(worker->reason)))
+        return true;
+    worker->is_refused = true;
+    kill(worker->pid, SIGKILL);
+    return false;
+}
+
 static void take_ready(struct tn_kernel *kernel, const struct tn_header *header, const uint8_t *body)
 {
     struct tn_worker *worker = worker_at(kernel, header->source);
@@ -169,58 +203,18 @@ static void take_ready(struct tn_kernel *kernel, const struct tn_header *header,
         return;
     free(worker->confinement);
     worker->confinement = tn_fs_path("%s", tn_json_string(json, "confinement", ""));
-    if (worker->sup.state == TN_SUP_STARTING)
-        tn_info("%s (pid %d, life %u) is ready: %s", worker->name, (int)worker->pid, worker->life,
-                worker->confinement[0] != '\0' ? worker->confinement : "not confined");
+    if (!is_confined_enough(worker)) {
+        tn_kernel__step(worker, TN_SUP_ON_HOPELESS);
+        return;
+    }
     tn_kernel__step(worker, TN_SUP_ON_READY);
     tn_kernel__tell_ready(kernel);
 }
 
-/* Adds what the bus counted: all of it since that bus was started, but `cut` since tenond was. */
-static void add_traffic(cJSON *item, const cJSON *traffic, unsigned cuts)
-{
-    static const char *const members[] = {"messages", "bytes", "refused", "dropped"};
-
-    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
-        cJSON_AddNumberToObject(item, members[i], tn_json_number(traffic, members[i], 0));
-    if (tn_json_get(traffic, "refused_why") != NULL)
-        cJSON_AddItemToObject(item, "refused_why", cJSON_Duplicate(tn_json_get(traffic, "refused_why"), true));
-    cJSON_AddNumberToObject(item, "cut", cuts);
-}
-
-static void add_client(cJSON *body, const struct tn_kernel *kernel)
-{
-    cJSON *item = cJSON_CreateObject();
-
-    cJSON_AddNumberToObject(item, "address", kernel->client);
-    add_traffic(item, kernel->client_traffic, kernel->client_cut ? 1 : 0);
-    cJSON_AddItemToArray(cJSON_AddArrayToObject(body, "clients"), item);
-}
-
 static void take_status(struct tn_kernel *kernel, const struct tn_header *header)
 {
-    auto_json cJSON *body = cJSON_CreateObject();
-    cJSON *list = cJSON_AddArrayToObject(body, "processes");
-    char programs[512];
+    auto_json cJSON *body = tn_status_body(kernel);
 
-    for (size_t i = 0; i < kernel->count; i++) {
-        const struct tn_worker *worker = &kernel->workers[i];
-        cJSON *item = cJSON_CreateObject();
-
-        cJSON_AddStringToObject(item, "name", worker->name);
-        cJSON_AddNumberToObject(item, "address", worker->address);
-        cJSON_AddStringToObject(item, "state", tn_sup_state_name(worker->sup.state));
-        cJSON_AddNumberToObject(item, "pid", worker->pid);
-        cJSON_AddNumberToObject(item, "life", worker->life);
-        cJSON_AddNumberToObject(item, "restarts", worker->sup.restarts);
-        cJSON_AddStringToObject(item, "confinement", worker->confinement != NULL ? worker->confinement : "");
-        if (worker->reason[0] != '\0')
-            cJSON_AddStringToObject(item, "reason", worker->reason);
-        add_traffic(item, worker->traffic, worker->cuts);
-        cJSON_AddItemToArray(list, item);
-    }
-    add_client(body, kernel);
-    cJSON_AddStringToObject(body, "programs", tn_programs_text(kernel->programs, programs, sizeof(programs)));
     tn_kernel__reply(kernel, header, TN_MSG_STATUS_IS, body);
 }
 

@@ -9,8 +9,7 @@
 
 enum { NAME_MAX_BYTES = 32 };
 
-static const char *const members[] = {"name",  "program", "kinds",   "environment",
-                                      "files", "network", "programs"};
+static const char *const members[] = {"name", "program", "kinds", "environment", "files", "network", "programs"};
 
 void tn_manifest_free(struct tn_manifest *manifest)
 {
@@ -18,6 +17,7 @@ void tn_manifest_free(struct tn_manifest *manifest)
         return;
     free(manifest->name);
     free(manifest->program);
+    cJSON_Delete(manifest->kinds);
     for (size_t i = 0; i < manifest->environment_count; i++)
         free(manifest->environment[i]);
     for (size_t i = 0; i < manifest->file_count; i++)
@@ -72,17 +72,18 @@ static char *beside(const char *folder, const char *path)
     return path[0] == '/' ? tn_fs_path("%s", path) : tn_fs_path("%s/%s", folder, path);
 }
 
-static int take_kinds(const cJSON *json, const char *file, struct tn_err *err)
+static int take_kinds(struct tn_manifest *manifest, const cJSON *json, const char *file, struct tn_err *err)
 {
     const cJSON *kinds = cJSON_GetObjectItemCaseSensitive(json, "kinds");
     const cJSON *kind;
 
-    if (!cJSON_IsArray(kinds) || cJSON_GetArraySize(kinds) == 0)
-        return wrong(err, file, "kinds", "a list of at least one name");
+    if (!cJSON_IsArray(kinds) || cJSON_GetArraySize(kinds) == 0 || cJSON_GetArraySize(kinds) > TN_MANIFEST_ITEMS_MAX)
+        return wrong(err, file, "kinds", "a list of one to 64 names");
     cJSON_ArrayForEach (kind, kinds)
         if (!cJSON_IsString(kind) || !good_name(kind->valuestring))
             return wrong(err, file, "kinds", "names of lower-case letters, digits and \"-\"");
-    return 0;
+    manifest->kinds = cJSON_Duplicate(kinds, true);
+    return manifest->kinds != NULL ? 0 : tn_err_set(err, TN_ERR_SYSTEM, "out of memory for %s", file);
 }
 
 static int take_environment(struct tn_manifest *manifest, const cJSON *json, const char *file, struct tn_err *err)
@@ -174,9 +175,10 @@ static int check_members(const cJSON *json, const char *file, struct tn_err *err
         for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
             known = known || strcmp(members[i], item->string) == 0;
         if (!known)
-            return tn_err_set(err, TN_ERR_CONFIG,
-                              "%s: \"%s\" is unknown: expected name, program, kinds, environment, files, network, programs", file,
-                              item->string);
+            return tn_err_set(
+                err, TN_ERR_CONFIG,
+                "%s: \"%s\" is unknown: expected name, program, kinds, environment, files, network, programs", file,
+                item->string);
     }
     return 0;
 }
@@ -203,9 +205,8 @@ struct tn_manifest *tn_manifest_parse(const char *text, size_t length, const cha
         failed = wrong(err, file, "name", "one that is not a service's or a folder's of Tenon");
     else if (program[0] == '\0')
         failed = wrong(err, file, "program", "a path relative to the manifest's folder");
-    else if (take_kinds(json, file, err) != 0 || take_environment(manifest, json, file, err) != 0 ||
-             take_files(manifest, json, file, err) != 0 ||
-             take_programs(manifest, json, folder, file, err) != 0)
+    else if (take_kinds(manifest, json, file, err) != 0 || take_environment(manifest, json, file, err) != 0 ||
+             take_files(manifest, json, file, err) != 0 || take_programs(manifest, json, folder, file, err) != 0)
         failed = -1;
     if (failed != 0) {
         tn_manifest_free(manifest);

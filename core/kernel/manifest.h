@@ -35,6 +35,7 @@ struct tn_manifest_program {
 struct tn_manifest {
     char *name;                               /* owned */
     char *program;                            /* owned; path */
+    struct cJSON *kinds;                      /* owned; list of names: what it may register as */
     char *environment[TN_MANIFEST_ITEMS_MAX]; /* owned */
     size_t environment_count;
     char *files[TN_MANIFEST_ITEMS_MAX]; /* owned; paths */

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { COPIES_MAX = 16, COPY_BYTES = 1 << 20 };
+enum { COPIES_MAX = 64, COPY_BYTES = 1 << 20 };
 
 struct walk {
     const struct tn_named *named;
@@ -138,9 +138,9 @@ static bool is_plain(const char *path)
 {
     size_t length = strlen(path);
 
-    return path[0] == '/' && length > 1 && length < PATH_MAX && path[length - 1] != '/' &&
-           strstr(path, "//") == NULL && strstr(path, "/./") == NULL && strstr(path, "/../") == NULL &&
-           strcmp(path + length - 2, "/.") != 0 && (length < 3 || strcmp(path + length - 3, "/..") != 0);
+    return path[0] == '/' && length > 1 && length < PATH_MAX && path[length - 1] != '/' && strstr(path, "//") == NULL &&
+           strstr(path, "/./") == NULL && strstr(path, "/../") == NULL && strcmp(path + length - 2, "/.") != 0 &&
+           (length < 3 || strcmp(path + length - 3, "/..") != 0);
 }
 
 /* "/path" or "unix:///path"; else NULL. */

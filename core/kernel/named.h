@@ -14,8 +14,8 @@
 enum { TN_NAMED_HIDDEN_MAX = 3 };
 
 struct tn_named {
-    const cJSON *settings;            /* borrowed; what the executor gets of them, or NULL */
-    const struct tn_manifest *manifest; /* borrowed */
+    const cJSON *settings;                   /* borrowed; what the executor gets of them, or NULL */
+    const struct tn_manifest *manifest;      /* borrowed */
     const char *hidden[TN_NAMED_HIDDEN_MAX]; /* borrowed; folders of Tenon's that are not shown with others */
 };
 

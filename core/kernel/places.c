@@ -90,9 +90,9 @@ static int give(const char *path, const struct tn_own_user *user, struct tn_err 
         close(fd);
         return 0;
     }
-    return give_tree(fd, info.st_uid, user, 0) == 0 ? 0
-                                                    : tn_err_sys(err, errno, "cannot give %s to user %u", path,
-                                                                 (unsigned)user->uid);
+    return give_tree(fd, info.st_uid, user, 0) == 0
+               ? 0
+               : tn_err_sys(err, errno, "cannot give %s to user %u", path, (unsigned)user->uid);
 }
 
 /* They may hold passwords: nobody but root and this process. */
@@ -157,8 +157,7 @@ int tn_places_open(struct tn_kernel *kernel, struct tn_err *err)
     if (!any)
         return 0;
     if (open_folder(config->run_dir, 0711, NULL, err) != 0 || open_folder(config->state_dir, 0711, NULL, err) != 0 ||
-        open_folder(config->store_dir, 0711, NULL, err) != 0 ||
-        open_folder(bus, 0711, &kernel->bus->user, err) != 0 ||
+        open_folder(config->store_dir, 0711, NULL, err) != 0 || open_folder(bus, 0711, &kernel->bus->user, err) != 0 ||
         open_folder(data, 0711, output != NULL ? &output->user : NULL, err) != 0)
         return -1;
     return config->settings_dir[0] != '\0' ? open_folder(config->settings_dir, 0711, NULL, err) : 0;

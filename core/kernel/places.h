@@ -5,8 +5,8 @@
  *     RUN/NAME  STATE/NAME  STORE/NAME   own folders of the process NAME: "scheduler", "output", an executor's name
  *
  * A process is told its own folders and no other's. tenond makes all of them and removes those of lives that are over.
- * Where processes have users of their own, RUN, STATE and STORE can be passed by all and read by nobody, an own folder is
- * its user's alone, and what two share belongs to who binds there and to the group of the other.
+ * Where processes have users of their own, RUN, STATE and STORE can be passed by all and read by nobody, an own folder
+ * is its user's alone, and what two share belongs to who binds there and to the group of the other.
  */
 #ifndef TN_KERNEL_PLACES_H
 #define TN_KERNEL_PLACES_H

@@ -101,8 +101,8 @@ static const char *child(const struct tn_spawn *spawn, int null_fd, int parent, 
             return "cgroup";
     if (spawn->space != NULL && (failed = tn_namespace_enter(spawn->space)) != NULL)
         return failed;
-    if (spawn->confinement != NULL && (failed = tn_confinement_enter(spawn->confinement, progress->where,
-                                                                     sizeof(progress->where))) != NULL)
+    if (spawn->confinement != NULL &&
+        (failed = tn_confinement_enter(spawn->confinement, progress->where, sizeof(progress->where))) != NULL)
         return failed;
     progress->where[0] = '\0';
     if (setsid() < 0)

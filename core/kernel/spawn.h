@@ -21,9 +21,9 @@ struct tn_spawn {
     int pass_fd;              /* becomes descriptor 3; -1: none */
     const int *cgroup_fds;    /* opened cgroup.procs files that it enters before its first instruction */
     size_t cgroup_count;
-    const struct tn_namespace *space; /* it is the first process of new namespaces; NULL: it shares ours */
+    const struct tn_namespace *space;         /* it is the first process of new namespaces; NULL: it shares ours */
     const struct tn_confinement *confinement; /* of a process of ours; NULL: none. Not together with `space` */
-    int death_signal;                 /* sent when tenond dies; 0: it lives on */
+    int death_signal;                         /* sent when tenond dies; 0: it lives on */
     bool no_new_privs;
 };
 

@@ -87,8 +87,9 @@ static void add_as_it_is(struct tn_tree *tree, const char *path)
 
 void tn_tree_add_system(struct tn_tree *tree)
 {
-    static const char *const paths[] = {"/usr",   "/bin",    "/sbin",      "/lib",           "/lib32",        "/lib64",
-                                        "/libx32", "/nix/store", "/gnu/store", "/etc/ld.so.cache", "/etc/localtime"};
+    static const char *const paths[] = {"/usr",          "/bin",    "/sbin",      "/lib",       "/lib32",
+                                        "/lib64",        "/libx32", "/nix/store", "/gnu/store", "/etc/ld.so.cache",
+                                        "/etc/localtime"};
     static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"};
 
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
@@ -256,7 +257,8 @@ const char *tn_tree_enter(const struct tn_tree *tree, char *where, size_t size)
             return "mounts, taking";
     }
     snprintf(where, size, "%s", tree->base);
-    if (mount("tenon", tree->base, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=8m,nr_inodes=1024") != 0 ||
+    if (mount("tenon", tree->base, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=8m,nr_inodes=1024") !=
+            0 ||
         chdir(tree->base) != 0)
         return "mounts, a new root";
     before = umask(022);

@@ -1,13 +1,16 @@
 #include "core/kernel/worker.h"
 #include "core/kernel/confine_worker.h"
 #include "core/kernel/host.h"
+#include "core/kernel/mechanisms.h"
 #include "core/kernel/places.h"
 #include "core/kernel/spawn.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
+#include "core/lib/json.h"
 
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Of our own environment, what every process gets. None of it is secret. */
 static const char *const passed[] = {
@@ -62,8 +65,39 @@ static void make_environment(const struct tn_worker *worker, const struct tn_ker
     add(out, "TENON_SETTINGS", config->settings_dir);
 }
 
-pid_t tn_worker_spawn(const struct tn_worker *worker, const struct tn_kernel_config *config, int pass_fd,
-                      struct tn_err *err)
+/* What is known before it runs: it does not even begin if that is too little. */
+static int check_demands(struct tn_worker *worker, struct tn_err *err)
+{
+    const cJSON *required = tn_json_get(tn_json_get(worker->kernel->settings, "security"), "require");
+    char text[256];
+
+    cJSON_Delete(worker->mechanisms);
+    worker->mechanisms = tn_mechanisms_of(worker, false);
+    return tn_mechanisms_lack(worker->mechanisms, required, text, sizeof(text))
+               ? tn_err_set(err, TN_ERR_CONFIG, "%s", text)
+               : 0;
+}
+
+/* Where the process's own folders are, and everything else that it is shut in. */
+static pid_t spawn_confined(struct tn_worker *worker, const struct tn_kernel_config *config,
+                            const struct tn_places *places, struct tn_spawn *spawn, struct tn_err *err)
+{
+    struct tn_confinement confinement;
+    pid_t pid = -1;
+
+    if (tn_worker_confine(worker, config, places, &confinement, err) != 0)
+        return -1;
+    memcpy(worker->groups, confinement.groups, sizeof(worker->groups));
+    worker->group_count = confinement.group_count;
+    /* cppcheck-suppress autoVariables ; read by tn_spawn() below, never after */
+    spawn->confinement = &confinement;
+    if (check_demands(worker, err) == 0)
+        pid = tn_spawn(spawn, err);
+    tn_confinement_free(&confinement);
+    return pid;
+}
+
+pid_t tn_worker_spawn(struct tn_worker *worker, const struct tn_kernel_config *config, int pass_fd, struct tn_err *err)
 {
     struct variables variables = {.count = 0};
     char kernel_option[] = "--kernel-fd";
@@ -76,18 +110,13 @@ pid_t tn_worker_spawn(const struct tn_worker *worker, const struct tn_kernel_con
                              .pass_fd = pass_fd,
                              .death_signal = SIGTERM,
                              .no_new_privs = true};
-    struct tn_confinement confinement;
     struct tn_places places;
     pid_t pid = -1;
 
     tn_places_of(worker, config, &places);
     make_environment(worker, config, &places, &variables);
-    if (tn_places_make(&places, worker, err) == 0 &&
-        tn_worker_confine(worker, config, &places, &confinement, err) == 0) {
-        spawn.confinement = &confinement;
-        pid = tn_spawn(&spawn, err);
-        tn_confinement_free(&confinement);
-    }
+    if (tn_places_make(&places, worker, err) == 0)
+        pid = spawn_confined(worker, config, &places, &spawn, err);
     tn_places_free(&places);
     for (size_t i = 0; i < variables.count; i++)
         free(variables.list[i]);

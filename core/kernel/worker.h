@@ -36,12 +36,14 @@ struct tn_worker {
     struct event *timer; /* owned */
     char *confinement;   /* owned; what it said at READY, or NULL */
     struct tn_own_user user;
-    cJSON *mechanisms; /* owned; what confines its present life (verify.h), or NULL */
+    gid_t groups[TN_CONFINEMENT_GROUPS_MAX]; /* supplementary ones that its present life was started with */
+    size_t group_count;
+    cJSON *mechanisms; /* owned; what confines its present life (mechanisms.h), or NULL */
     bool is_refused;   /* its confinement is weaker than the operator demands: `reason` says why */
-    char reason[256];    /* why it ended the last time, or "" */
-    bool is_cut;         /* the bus has cut off its present life: `reason` says why */
-    unsigned cuts;       /* how often the bus has cut it off */
-    cJSON *traffic;      /* owned; what the bus last told of it (BUS_STATUS), or NULL */
+    char reason[256];  /* why it ended the last time, or "" */
+    bool is_cut;       /* the bus has cut off its present life: `reason` says why */
+    unsigned cuts;     /* how often the bus has cut it off */
+    cJSON *traffic;    /* owned; what the bus last told of it (BUS_STATUS), or NULL */
 };
 
 struct tn_kernel {
@@ -66,18 +68,21 @@ struct tn_kernel {
     cJSON *client_traffic; /* owned; as that of a worker */
     bool ready_told;
     bool stopping;
+    bool is_over;          /* nothing is left to be stopped */
     bool forced;           /* no grace any more */
     unsigned terms;        /* signals to stop so far; the second one forces */
     bool programs_stopped; /* nothing of them is left */
     bool stopping_programs;
     unsigned stop_phase;
-    int status;              /* of tenond */
-    struct event *events[8]; /* owned; signals and descriptors */
+    int status;                 /* of tenond */
+    struct event *status_timer; /* owned; NULL: nothing has changed yet */
+    struct event *events[8];    /* owned; signals and descriptors */
     size_t event_count;
 };
 
-/* Starts its program. `pass_fd` becomes descriptor 3 (-1: none). Returns the process's id or -1. */
-pid_t tn_worker_spawn(const struct tn_worker *worker, const struct tn_kernel_config *config, int pass_fd,
+/* Starts its program, unless it would be confined less than the operator demands (TN_ERR_CONFIG). `pass_fd` becomes
+ * descriptor 3 (-1: none). Returns the process's id or -1. */
+pid_t tn_worker_spawn(struct tn_worker *worker, const struct tn_kernel_config *config, int pass_fd,
                       struct tn_err *err) TN_MUST_CHECK;
 
 /* kernel.c: one event of a process. */
@@ -90,7 +95,8 @@ int tn_kernel__open_link(struct tn_kernel *kernel, struct tn_err *err) TN_MUST_C
 /* A new bus knows nobody: everybody who has a life is added with it again, and is said to be up if it is. */
 void tn_kernel__introduce_all(struct tn_kernel *kernel);
 /* PEER_ADD; returns its sequence. */
-uint64_t tn_kernel__add_peer(struct tn_kernel *kernel, uint16_t address, uint32_t life, const char *name);
+uint64_t tn_kernel__add_peer(struct tn_kernel *kernel, uint16_t address, uint32_t life, const char *name,
+                             const struct tn_manifest *manifest);
 /* PEER_STATE: "up", "down" or "failed" with the reason. */
 void tn_kernel__tell_state(struct tn_worker *worker, const char *state);
 /* One line of JSON to the ready descriptor, once: where the client finds everything, or why it does not. Does nothing

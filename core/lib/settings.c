@@ -10,6 +10,8 @@ static const char *const shared_folders[] = {"auto", "yes", "no", NULL};
 static const char *const limits[] = {"auto", "off", NULL};
 static const char *const yes_or_no[] = {"no", "yes", NULL};
 static const char *const allow_or_deny[] = {"deny", "allow", NULL};
+static const char *const mechanisms[] = {"all", "user", "capabilities", "no_new_privs", "limits", "mounts",
+                                         "network", "ipc", "landlock", "seccomp", NULL};
 static const char *const enclosures[] = {"auto", "cgroup", "namespace", "group", NULL};
 
 #define TEXT(name, who, def, text)                                                                                     \
@@ -128,6 +130,10 @@ const struct tn_setting tn_settings[] = {
          "A file that holds the token; nobody but its owner may read it."),
     PATH("checkout.known_hosts", TN_SETTINGS_EXECUTORS,
          "Host keys, as in known_hosts of ssh, that are known besides those of the large hosting services."),
+    {.path = "security.require", .kind = TN_SETTING_TEXTS, .choices = mechanisms, .fallback = "",
+     .receivers = TN_SETTINGS_KERNEL,
+     .doc = "Mechanisms of confinement that every process of Tenon must have: one that lacks one of them is not started, or is "
+            "ended when it is found out. What `tenon status` calls not wanted for a process is not demanded of it."},
     DURATION("store.keep.logs", TN_SETTINGS_OUTPUT, "30d", "How long logs are kept."),
     DURATION("store.keep.artifacts", TN_SETTINGS_OUTPUT, "30d", "How long artifacts are kept."),
     DURATION("store.keep.caches", TN_SETTINGS_OUTPUT, "15d", "How long caches are kept."),
