@@ -72,6 +72,7 @@ void source_close(struct source *source)
 
     if (source == NULL)
         return;
+    /* cppcheck-suppress autoVariables ; the source is freed below */
     source->out = &rest; /* libarchive may write its end */
     if (source->tar != NULL)
         archive_write_free(source->tar);

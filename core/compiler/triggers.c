@@ -50,8 +50,8 @@ static bool cron_range(const struct cron_field *field, const char **text)
     long step;
     char *end;
 
-    if (**text == '*') /* NOLINT(bugprone-branch-clone): one side steps on, the other reads a number first */
-        (*text)++;
+    if (**text == '*')
+        (*text)++; /* NOLINT(bugprone-branch-clone): the other side reads a number first */
     else if (!cron_value(field, text, &first))
         return false;
     else if (**text == '-' && ((*text)++, !cron_value(field, text, &last) || last < first))

@@ -52,7 +52,7 @@ static bool read_stat(pid_t pid, struct proc *proc)
         return false;
     state = end[2];
     parent = (int)strtol(end + 3, &end, 10);
-    strtol(end, &end, 10); /* the process group */
+    (void)strtol(end, &end, 10); /* the process group */
     session = (int)strtol(end, &end, 10);
     *proc = (struct proc){pid, parent, session, state == 'Z' || state == 'X', false};
     return true;

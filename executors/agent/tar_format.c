@@ -202,6 +202,7 @@ static int get_time(const char *value, struct tn_tar_pax *pax)
     char *end;
     long scale = 100000000;
 
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): that &pax->name is not NULL says the same of pax */
     pax->mtime = strtoll(value, &end, 10);
     pax->mtime_ns = 0;
     if (end == value)
@@ -229,6 +230,7 @@ static int take_record(struct tn_tar_pax *pax, const char *key, const char *valu
         return get_time(value, pax);
     if (strcmp(key, "size") != 0)
         return 0;
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): the same as in get_time() */
     pax->size = strtoull(value, &end, 10);
     pax->has_size = 1;
     return end != value && *end == '\0' && value[0] != '-' && pax->size < 1ull << 62 ? 0 : -1;

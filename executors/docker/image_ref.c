@@ -24,7 +24,7 @@ static int refuse(struct tn_err *err, const char *text, const char *what)
     char shown[301];
     size_t i;
 
-    for (i = 0; text[i] != '\0' && i < sizeof(shown) - 1; i++)
+    for (i = 0; i < sizeof(shown) - 1 && text[i] != '\0'; i++)
         shown[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
     shown[i] = '\0';
     return tn_err_set(err, TN_ERR_CONFIG, "image \"%s\": %s; expected [registry[:port]/]repository[:tag][@digest]",

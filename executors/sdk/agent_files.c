@@ -15,7 +15,7 @@ enum { AGENT_MAX = 16 << 20 };
 char *tn_agent_files_find(void)
 {
     /* The kernel's word for what was started: /proc is not everywhere to be seen. */
-    const char *program = (const char *)getauxval(AT_EXECFN); // NOLINT(performance-no-int-to-ptr)
+    const char *program = (const char *)getauxval(AT_EXECFN);
     char self[PATH_MAX];
 
     if (program == NULL || realpath(program, self) == NULL)
