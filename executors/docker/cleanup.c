@@ -127,8 +127,10 @@ static void on_disk(void *arg, const struct tn_msg *reply)
     cleanup->on_known = NULL;
     cleanup->then = NULL;
     admit(cleanup);
-    if (known != NULL)
+    if (known != NULL) {
         known(cleanup->docker);
+        event_active(cleanup->timer, EV_TIMEOUT, 0); /* the first pass */
+    }
     if (then != NULL)
         then(cleanup);
 }
@@ -421,6 +423,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     struct tn_docker_cleanup *cleanup = arg;
     bool due = !cleanup->begun || tn_docker_now_ms() >= cleanup->next_pass_ms;
 
+    if (cleanup->on_known != NULL) /* it will be called with the answer that is on its way */
+        return;
     if (!cleanup->asking)
         ask_disk(cleanup);
     if (cleanup->docker->usable && !cleanup->passing && due) {
@@ -458,13 +462,12 @@ void tn_docker_cleanup_engine(struct tn_docker_cleanup *cleanup, void (*known)(s
     free(cleanup->data_root);
     cleanup->data_root = !cleanup->docker->remote && root[0] == '/' ? strdup(root) : NULL;
     cleanup->on_known = known;
+    if (cleanup->timer == NULL) {
+        cleanup->timer = event_new(service->base, -1, EV_PERSIST, on_timer, cleanup);
+        if (cleanup->timer == NULL || event_add(cleanup->timer, &every) != 0)
+            tn_fatal(3, "out of memory: a timer");
+    }
     ask_disk(cleanup);
-    if (cleanup->timer != NULL)
-        return;
-    cleanup->timer = event_new(service->base, -1, EV_PERSIST, on_timer, cleanup);
-    if (cleanup->timer == NULL || event_add(cleanup->timer, &every) != 0)
-        tn_fatal(3, "out of memory: a timer");
-    event_active(cleanup->timer, EV_TIMEOUT, 0);
 }
 
 void tn_docker_cleanup_close(struct tn_docker_cleanup *cleanup)

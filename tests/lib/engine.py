@@ -19,6 +19,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import images  # noqa: E402
 import procs  # noqa: E402
+import users  # noqa: E402
 from engine_api import Engine  # noqa: E402
 
 SEARCH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
@@ -100,7 +101,7 @@ class PrivateEngine:
             programs["dockerd"], "--config-file", config, "--data-root", self.data, "--exec-root", run + "/exec",
             "--host", f"unix://{run}/docker.sock", "--pidfile", run + "/docker.pid", "--containerd",
             run + "/containerd.sock", "--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false",
-            "--shutdown-timeout", "5", "--group", "root"], run)
+            "--shutdown-timeout", "5", "--group", users.socket_group()], run)
         self._await("dockerd", Engine(f"unix://{run}/docker.sock").ping, run)
 
     def _spawn(self, name, argv, run):

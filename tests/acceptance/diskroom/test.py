@@ -2,7 +2,7 @@
 # deadline: 200
 """The engine's disk, on an engine of its own with a small disk: images that no job used for long make room, others' and
 used ones stay; no job begins while the disk is full, and it does once there is room; containers of a run that was killed go
-away with the next one."""
+away with the next one, those of a run that goes on stay."""
 
 import contextlib
 import json
@@ -72,6 +72,17 @@ def arguments(cleanup=None, reserve="1MB"):
     return ["run", "--json", "--settings", write(folder + "/tenon.yaml", json.dumps(settings))]
 
 
+def kill_whole(run_of_its_own):
+    """Starts it and kills all of its processes at once when its job runs."""
+    with run_of_its_own as running:
+        running.wait_output('"text":"begun')
+        doomed = [*procs.descendants(running.child.pid), running.child.pid]
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in doomed:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
+
 def used(path):
     """Bytes in use on the disk."""
     room = os.statvfs(path)
@@ -119,17 +130,15 @@ with contextlib.ExitStack() as stack:
     check_in(" free, and 47.7 MiB are kept free (store.reserve): free space there (docker system df)", waiting, "the figures")
     check_equal(result.log("job", "do"), "done\n", "the job that waited")
 
-    # ---- a run that is killed as a whole ----
-    with Running(arguments(), project(config=config({"long": (images["a"], "echo begun; sleep 1000")})), docker=host,
-                 env=env) as running:
-        running.wait_output('"text":"begun')
-        doomed = running.started_processes() + [running.child.pid]
-        for pid in doomed:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
-        for pid in doomed:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-    check_equal(len(api.containers()), 1, "containers of the run that was killed")
-    run(arguments(), project(config=config({"next": (images["a"], "sleep 1")})), docker=host, env=env).expect(0)
-    check(procs.wait_for(lambda: not api.containers(), 10), f"containers are left: {api.containers()}")
+    # ---- a run that is killed as a whole, beside one that goes on ----
+    long = config({"long": (images["a"], "echo begun; sleep 1000")})
+    with Running(arguments(), project(config=long), docker=host, env=env) as beside:
+        beside.wait_output('"text":"begun')
+        kept = [container["Id"] for container in api.containers()]
+        kill_whole(Running(arguments(), project(config=long), docker=host, env=env))
+        check_equal(len(api.containers()), 2, "containers of the run that goes on, and of the one that was killed")
+        run(arguments(), project(config=config({"next": (images["a"], "sleep 1")})), docker=host, env=env).expect(0)
+        check(procs.wait_for(lambda: len(api.containers()) == 1, 10), f"containers are left: {api.containers()}")
+        check_equal([container["Id"] for container in api.containers()], kept, "the container of the run that goes on")
+        beside.signal()
+        beside.wait(60).expect(130)

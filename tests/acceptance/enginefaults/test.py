@@ -11,6 +11,7 @@ import threading
 
 import procs
 import tenon
+import users
 from tenon import check, check_equal
 
 CONFIG = """version: 2.1
@@ -44,6 +45,7 @@ class Proxy:
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path)
         self.listener.listen(64)
+        users.let_in(path)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):

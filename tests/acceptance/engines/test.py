@@ -12,6 +12,7 @@ import time
 
 import procs
 import tenon
+import users
 from own_engine import OwnEngine, free_port
 from tenon import check, check_equal, check_in
 
@@ -211,6 +212,7 @@ class Forwarded:
             check(time.monotonic() < end, f"ssh does not forward: {tenon.read(self.folder + '/ssh.log')} "
                   f"{tenon.read(self.folder + '/sshd.log')}")
             time.sleep(0.02)
+        users.let_in(self.path)
 
     def drop(self):
         """The connection is gone."""

@@ -10,6 +10,7 @@ import tempfile
 
 import procs
 import tenon
+import users
 from engine_api import Engine
 from tenon import check, check_equal, check_in
 
@@ -54,6 +55,7 @@ class Podman:
         up = procs.wait_for(lambda: self.child.poll() is not None or self.api.ping(), 30)
         if not up or self.child.poll() is not None:
             tenon.skip("podman system service does not run here: " + tenon.read(self.folder + "/log")[-300:])
+        users.let_in(self.folder + "/p.sock")
         return self
 
     def __exit__(self, *_):
