@@ -35,6 +35,7 @@ struct fake {
 struct connection {
     struct fake *fake;
     struct event *ready;
+    struct event *room;
     size_t sent;
     const uint8_t *answer; /* NULL: not asked yet */
     size_t length;
@@ -45,6 +46,7 @@ static void close_connection(struct connection *connection)
     int fd = event_get_fd(connection->ready);
 
     event_free(connection->ready);
+    event_free(connection->room);
     close(fd);
     free(connection);
 }
@@ -79,7 +81,7 @@ static void on_ready(evutil_socket_t fd, short what, void *arg)
     if (connection->sent == connection->length || (got < 0 && errno != EAGAIN))
         close_connection(connection);
     else
-        event_active(connection->ready, EV_WRITE, 0);
+        event_add(connection->room, NULL);
 }
 
 static void on_connection(evutil_socket_t fd, short what, void *arg)
@@ -92,7 +94,8 @@ static void on_connection(evutil_socket_t fd, short what, void *arg)
         abort();
     connection->fake = fake;
     connection->ready = event_new(fake->base, peer, EV_READ | EV_PERSIST, on_ready, connection);
-    if (connection->ready == NULL || event_add(connection->ready, NULL) != 0)
+    connection->room = event_new(fake->base, peer, EV_WRITE, on_ready, connection);
+    if (connection->ready == NULL || connection->room == NULL || event_add(connection->ready, NULL) != 0)
         abort();
 }
 
