@@ -52,13 +52,10 @@ def test_cut_off():
     slowest = 0
     attacks = [
         ("malformed", lambda life: b"x" * 60, "a message does not begin with TNN1"),
-        ("malformed", lambda life: header(4711, EXECUTOR, SCHEDULER, life << 32 | 1), "message kind 4711 is unknown"),
         ("source", lambda life: header(KINDS["TASK_STATE"], EXECUTOR + 1, SCHEDULER, life << 32 | 1, b"{}"),
          "TASK_STATE says that it comes from executor.1"),
         ("life", lambda life: header(KINDS["TASK_STATE"], EXECUTOR, SCHEDULER, life - 1 << 32 | 1, b"{}"),
          "TASK_STATE is of life {old}, this socket's is {life}"),
-        ("kind", lambda life: header(KINDS["LEASE"], EXECUTOR, SCHEDULER, life << 32 | 1, b"{}"),
-         "LEASE may not be sent by executor"),
         ("kind", lambda life: header(KINDS["EVENT"], EXECUTOR, EVENTS, life << 32 | 1, b"{}"),
          "EVENT may not be sent by executor"),
         ("size", lambda life: long_header(KINDS["TASK_STATE"], EXECUTOR, SCHEDULER, life << 32 | 1, 65537) + b"x" * 65537,
@@ -119,12 +116,12 @@ def test_flood_starves_nobody():
     control = tenon.control(NAME)
     floods = [
         ("a dead process", 30000, header(KINDS["REFUSED"], EXECUTOR, EXECUTOR + 9, life << 32 | 1, b"{}"), 0),
-        ("the largest", 5000, long_header(KINDS["REFUSED"], EXECUTOR, COMPILER, life << 32 | 2, 65536), 65536),
-        ("tenond", 20000, header(KINDS["PROGRAM_LIST"], EXECUTOR, KERNEL, life << 32 | 3, b"{}"), 0),
+        ("the largest", 2000, long_header(KINDS["REFUSED"], EXECUTOR, COMPILER, life << 32 | 2, 65536), 65536),
+        ("tenond", 8000, header(KINDS["PROGRAM_LIST"], EXECUTOR, KERNEL, life << 32 | 3, b"{}"), 0),
     ]
     for name, count, message, zeros in floods:
         flood(control, count, message, zeros)
-        slowest = p99(client, SCHEDULER, 200)
+        slowest = p99(client, SCHEDULER)
         client.ask("STATUS", KERNEL)
         control.wait(lambda line: "flooded" in line, 60)
         print(f"flood of {name}: p99 of an innocent pair {slowest:.1f} ms")
@@ -164,7 +161,7 @@ def test_somebody_elses_socket():
                        TENON_INSTALLATION="test", KERNEL_WORKER_RAW="1")
     thieves = []
     try:
-        client.say(f"ping 4000 1 {SCHEDULER}")
+        client.say(f"ping 1500 1 {SCHEDULER}")
         said = "the socket of client.0 has its connection, and others to it are refused"
         while said not in tenon.log_text() and len(thieves) < 40:
             thieves.append(subprocess.Popen(["thief"], stderr=subprocess.DEVNULL, env=environment,
