@@ -188,9 +188,22 @@ static void worker_ended(struct tn_worker *worker, int status)
     if (worker == kernel->bus) {
         tn_link_close(kernel->link);
         kernel->link = NULL;
+        end_the_stranded(kernel);
     }
     tn_kernel__step(worker, WIFEXITED(status) && WEXITSTATUS(status) == TN_EXIT_HOPELESS ? TN_SUP_ON_HOPELESS
                                                                                          : TN_SUP_ON_EXITED);
+}
+
+/* Who may open no socket once it is ready cannot come to the next bus: it begins anew, too. */
+static void end_the_stranded(struct tn_kernel *kernel)
+{
+    for (size_t i = 0; i < kernel->count; i++) {
+        struct tn_worker *worker = &kernel->workers[i];
+
+        if (worker != kernel->bus && worker->pid > 0 && worker->row->profile != NULL &&
+            (tn_profile_groups(worker->row->profile) & TN_PROFILE_RECONNECT) == 0)
+            kill(worker->pid, SIGKILL);
+    }
 }
 
 static struct tn_worker *worker_of_pid(struct tn_kernel *kernel, pid_t pid)
@@ -481,7 +494,8 @@ int tn_kernel_run(const struct tn_kernel_config *config, struct tn_err *err)
         tn_fatal(3, "out of memory");
     kernel->config = config;
     if (kernel_open(kernel, err) == 0) {
-        for (size_t i = 0; i < kernel->count; i++) /* the bus first: the others' sockets are asked of it */
+        /* The bus first: the others' sockets are asked of it. */
+        for (size_t i = 0; i < kernel->count && !kernel->stopping; i++)
             tn_kernel__step(&kernel->workers[i], TN_SUP_ON_START);
         if (!kernel->is_over) /* what could not even begin may have ended it all already */
             event_base_dispatch(kernel->base);

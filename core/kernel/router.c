@@ -201,8 +201,9 @@ void router__note_state(struct slot *slot, const char *state, bool up)
         tell_all_to(slot, 0);
 }
 
-/* `reason` may be NULL. */
-char *router__state_text(uint16_t address, uint32_t life, const char *name, const char *state, const char *reason)
+/* `reason` and `kinds` may be NULL. */
+char *router__state_text(uint16_t address, uint32_t life, const char *name, const char *state, const char *reason,
+                         const cJSON *kinds)
 {
     auto_json cJSON *body = cJSON_CreateObject();
 
@@ -212,6 +213,8 @@ char *router__state_text(uint16_t address, uint32_t life, const char *name, cons
     cJSON_AddStringToObject(body, "state", state);
     if (reason != NULL)
         cJSON_AddStringToObject(body, "reason", reason);
+    if (kinds != NULL)
+        cJSON_AddItemToObject(body, "kinds", cJSON_Duplicate(kinds, true));
     return tn_json_print(body);
 }
 
@@ -224,7 +227,7 @@ static void hear(struct slot *slot, const struct tn_header *header)
     if (!slot->heard && TN_ADDRESS_ROLE(slot->address) == TN_ROLE_CLIENT) {
         char name[32];
         auto_free char *state = router__state_text(slot->address, slot->life,
-                                                   tn_address_name(slot->address, name, sizeof(name)), "up", NULL);
+                                                   tn_address_name(slot->address, name, sizeof(name)), "up", NULL, NULL);
 
         router__note_state(slot, state, true);
     }
@@ -311,7 +314,7 @@ static int add_peer(struct tn_router *router, const cJSON *body, struct tn_err *
     uint16_t address = (uint16_t)tn_json_u64(body, "address", 0);
     uint32_t life = (uint32_t)tn_json_u64(body, "life", 0);
     const char *name = tn_json_string(body, "name", "?");
-    auto_free char *state = router__state_text(address, life, name, "added", NULL);
+    auto_free char *state = router__state_text(address, life, name, "added", NULL, tn_json_get(body, "kinds"));
     struct slot *slot = slot_get(router, address);
 
     if (slot == NULL)

@@ -68,7 +68,8 @@ uint64_t router__now_ms(void);
  * the others' states. */
 void router__note_state(struct slot *slot, const char *state, bool up);
 /* Body of PEER_STATE; `reason` may be NULL. The caller frees it. */
-char *router__state_text(uint16_t address, uint32_t life, const char *name, const char *state, const char *reason);
+char *router__state_text(uint16_t address, uint32_t life, const char *name, const char *state, const char *reason,
+                         const cJSON *kinds);
 /* Events of a peer's endpoint. */
 void router__on_readable(evutil_socket_t fd, short what, void *slot);
 void router__on_writable(evutil_socket_t fd, short what, void *slot);

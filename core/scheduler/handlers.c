@@ -307,6 +307,17 @@ static void answer_registered(struct tn_sched *sched, const struct tn_msg_ref *r
     tn_outbox_reply(&sched->outbox, ref, TN_MSG_EXECUTOR_REGISTERED, tn_json_print(body));
 }
 
+/* What tenond read in its manifest. */
+static bool may_be(const struct tn_executor *executor, const char *kind)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach (item, executor->kinds)
+        if (cJSON_IsString(item) && strcmp(item->valuestring, kind) == 0)
+            return true;
+    return false;
+}
+
 static void on_register(struct tn_sched *sched, const struct tn_msg_ref *ref, const cJSON *body)
 {
     struct tn_executor *executor = &sched->executors[TN_ADDRESS_INDEX(ref->source)];
@@ -319,6 +330,15 @@ static void on_register(struct tn_sched *sched, const struct tn_msg_ref *ref, co
         tn_outbox_refuse(&sched->outbox, ref, "invalid",
                          "EXECUTOR_REGISTER needs a kind of 1 to %zu characters and a state, ready or unavailable",
                          sizeof(executor->kind) - 1);
+        return;
+    }
+    if (executor->kinds == NULL)
+        return; /* tenond's word on it is on its way: it asks again */
+    if (!may_be(executor, kind)) {
+        tn_warn("executor 0x%04x (%s) says that it is of the kind %s, which its manifest does not name", ref->source,
+                executor->name, kind);
+        tn_outbox_refuse(&sched->outbox, ref, "invalid", "the manifest of this executor does not name the kind %s",
+                         kind);
         return;
     }
     again = executor->registered && executor->registered_life == TN_SEQUENCE_LIFE(ref->sequence);
@@ -362,6 +382,10 @@ static void on_peer_state(struct tn_sched *sched, const cJSON *body)
         if (strcmp(names[i], state) == 0)
             executor->life = (enum tn_peer_life)i;
     snprintf(executor->name, sizeof(executor->name), "%s", tn_json_string(body, "name", "executor"));
+    if (tn_json_get(body, "kinds") != NULL) {
+        cJSON_Delete(executor->kinds);
+        executor->kinds = cJSON_Duplicate(tn_json_get(body, "kinds"), true);
+    }
     if (executor->life == TN_PEER_DOWN || executor->life == TN_PEER_FAILED || life != executor->registered_life)
         executor->registered = executor->ready = false;
     else if (executor->registered)

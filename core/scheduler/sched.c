@@ -49,8 +49,10 @@ void tn_sched_close(struct tn_sched *sched)
             LIST_REMOVE(pipeline, by_id);
             tn_pipeline_free(pipeline);
         }
-    for (unsigned i = 0; i < TN_SCHED_EXECUTORS; i++)
+    for (unsigned i = 0; i < TN_SCHED_EXECUTORS; i++) {
         free(sched->executors[i].reason);
+        cJSON_Delete(sched->executors[i].kinds);
+    }
     tn_ledger_close(sched->ledger);
 }
 

@@ -30,6 +30,7 @@ struct tn_executor {
     char name[64]; /* the process's, from PEER_STATE */
     char kind[32]; /* "" until it registered once; kept when it goes down */
     char *reason;  /* owned; why it is unavailable or failed */
+    cJSON *kinds;  /* owned; which it may be, from PEER_STATE; NULL: not heard yet */
 };
 
 /* What tenon-output last said of the room for what jobs keep. */

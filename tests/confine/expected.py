@@ -138,7 +138,7 @@ def _files():
 def _bus():
     yield "forge the result of another's task", ("machine",), "scheduler:fenced"
     yield "forge a step of another's task", ("machine",), "scheduler:fenced"
-    yield "register as another kind", ("machine",), "scheduler:forbidden"
+    yield "register as another kind", ("machine",), "scheduler:invalid"
     yield "open the output of another's task", ("machine",), "output:fenced"
     yield "find the workspace of another's task", ("machine",), "output:not_open"
     yield "speak for an attempt that is not", ("docker",), "scheduler:fenced"

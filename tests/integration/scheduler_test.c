@@ -245,14 +245,21 @@ static int finish(struct bench *t, int signal_number)
 
 /* ---- roles ---- */
 
+static void introduce(struct bench *t, uint16_t address, unsigned life, const char *kind)
+{
+    auto_free char *peer =
+        tn_fs_path("{\"address\":%u,\"life\":%u,\"name\":\"executor-%s\",\"state\":\"up\",\"kinds\":[\"%s\"]}", address,
+                   life, kind, kind);
+
+    say_as(t, TN_ADDRESS(TN_ROLE_KERNEL, 0), life, TN_MSG_PEER_STATE, 0, 0, peer);
+}
+
 static void register_executor(struct bench *t, uint16_t address, unsigned life, const char *kind, const char *rest)
 {
     auto_free char *body = tn_fs_path("{\"kind\":\"%s\",%s}", kind, rest);
-    auto_free char *peer =
-        tn_fs_path("{\"address\":%u,\"life\":%u,\"name\":\"executor-%s\",\"state\":\"up\"}", address, life, kind);
     struct got got;
 
-    say_as(t, TN_ADDRESS(TN_ROLE_KERNEL, 0), life, TN_MSG_PEER_STATE, 0, 0, peer);
+    introduce(t, address, life, kind);
     got = expect(t, TN_MSG_EXECUTOR_REGISTERED, 0, say_as(t, address, life, TN_MSG_EXECUTOR_REGISTER, 0, 0, body));
     drop(&got);
 }
@@ -518,9 +525,15 @@ static void test_restart(struct bench *t)
     CHECK_INT(finish(t, SIGKILL), -SIGKILL);
     launch(t);
     check_job(t, "p5", "a", "running", NULL);
+    introduce(t, DOCKER, 2000, "docker");
     found = tn_fs_path("{\"kind\":\"docker\",\"state\":\"ready\",\"found\":[{\"task\":\"%" PRIu64 "\",\"attempt\":1},"
                        "{\"task\":\"99999\",\"attempt\":1}]}",
                        task);
+    got = expect(t, TN_MSG_REFUSED, 0,
+                 say_as(t, DOCKER, 2000, TN_MSG_EXECUTOR_REGISTER, 0, 0,
+                        "{\"kind\":\"machine\",\"state\":\"ready\",\"found\":[]}"));
+    CHECK_STR(tn_json_string(got.body, "text", NULL), "the manifest of this executor does not name the kind machine");
+    drop(&got);
     got = expect(t, TN_MSG_EXECUTOR_REGISTERED, 0, say_as(t, DOCKER, 2000, TN_MSG_EXECUTOR_REGISTER, 0, 0, found));
     CHECK_INT(cJSON_GetArraySize(tn_json_get(got.body, "leased")), 1);
     drop(&got);
