@@ -46,14 +46,8 @@ int tn_cover(const char *folder, const char *keep, struct tn_err *err)
 
     if (getcwd(cwd, sizeof(cwd)) == NULL)
         return tn_err_sys(err, errno, "the current folder");
-    if (kept) {
-        if (tn_guise_on(err) != 0)
-            return -1;
-        fd = open(keep, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        tn_guise_off();
-        if (fd < 0)
-            return tn_err_sys(err, errno, "the folder %s", keep);
-    }
+    if (kept && (fd = tn_guise_open(keep, err)) < 0)
+        return -1;
     if (mount("none", folder, "tmpfs", flags, "mode=0755,size=64k") != 0)
         return tn_err_sys(err, errno, "nothing can be mounted over %s", folder);
     if (kept) {

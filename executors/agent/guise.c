@@ -5,25 +5,57 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <stdbool.h>
+#include <stdint.h>
 #include <sys/fsuid.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define NO_GROUP 65534
 #define GROUPS_MAX 256
+/* linux/capability.h, which musl's compiler does not find */
+#define CAPABILITIES_VERSION_3 0x20080522u
+#define DAC_READ_SEARCH (1u << 2)
 
 static struct {
-    long long peer;
+    long long peer; /* -1: no guise is needed */
+    uid_t user;     /* of the job */
+    gid_t user_group;
+    gid_t group; /* ours, and our further ones, for afterwards */
     int group_count;
-    gid_t groups[GROUPS_MAX]; /* ours, for afterwards */
-    gid_t group;
+    gid_t groups[GROUPS_MAX];
 } guise = {.peer = -1};
 
-void tn_guise_of(long long peer)
+int tn_guise_of(long long peer, const char *user, struct tn_err *err)
 {
+    struct tn_user job = {.uid = geteuid(), .gid = getegid()};
+
+    if (user != NULL && tn_user_find(user, &job, err) != 0)
+        return -1;
     guise.peer = geteuid() == 0 && peer > 0 ? peer : -1;
+    guise.user = job.uid;
+    guise.user_group = job.gid;
     guise.group = getegid();
+    return 0;
+}
+
+/* The kernel takes it with the user. With it folders can be passed and read, nothing can be written. */
+static int keep_search(void)
+{
+    struct {
+        uint32_t version;
+        int pid;
+    } head = {CAPABILITIES_VERSION_3, 0};
+    struct {
+        uint32_t effective;
+        uint32_t permitted;
+        uint32_t inheritable;
+    } sets[2];
+
+    if (syscall(SYS_capget, &head, sets) != 0)
+        return -1;
+    sets[0].effective |= DAC_READ_SEARCH & sets[0].permitted;
+    return (int)syscall(SYS_capset, &head, sets);
 }
 
 int tn_guise_on(struct tn_err *err)
@@ -36,9 +68,9 @@ int tn_guise_on(struct tn_err *err)
     setfsgid(NO_GROUP);
     setfsuid((uid_t)guise.peer);
     /* Both tell only what was before. */
-    if (setfsgid(NO_GROUP) != NO_GROUP || setfsuid((uid_t)guise.peer) != (int)guise.peer) {
+    if (setfsgid(NO_GROUP) != NO_GROUP || setfsuid((uid_t)guise.peer) != (int)guise.peer || keep_search() != 0) {
         tn_guise_off();
-        return tn_err_set(err, TN_ERR_SYSTEM, "cannot look up files as user %lld", guise.peer);
+        return tn_err_set(err, TN_ERR_SYSTEM, "cannot make files as user %lld", guise.peer);
     }
     return 0;
 }
@@ -56,26 +88,27 @@ void tn_guise_off(void)
     errno = before;
 }
 
-int tn_guise_give(const char *path, const char *name, struct tn_err *err)
+int tn_guise_open(const char *path, struct tn_err *err)
 {
-    struct tn_user user = {.uid = geteuid(), .gid = getegid()};
-    auto_fd int fd = -1;
+    auto_fd int fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct stat info;
 
-    if (name != NULL && tn_user_find(name, &user, err) != 0)
-        return -1;
-    if (tn_guise_on(err) != 0)
-        return -1;
-    fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    tn_guise_off();
     if (fd < 0 || fstat(fd, &info) != 0)
-        return tn_err_sys(err, errno, "cannot open the folder %s for user %u", path, (unsigned)user.uid);
-    if (info.st_uid == user.uid)
-        return 0;
-    if (info.st_uid != (guise.peer >= 0 ? (uid_t)guise.peer : geteuid()))
-        return tn_err_set(err, TN_ERR_CONFLICT, "the folder %s belongs to user %u, who is not the executor", path,
-                          (unsigned)info.st_uid);
-    if (geteuid() == 0 && fchown(fd, user.uid, user.gid) != 0)
-        return tn_err_sys(err, errno, "cannot give the folder %s to user %u", path, (unsigned)user.uid);
+        return tn_err_sys(err, errno, "the folder %s", path);
+    if (guise.peer >= 0 && info.st_uid != (uid_t)guise.peer && info.st_uid != guise.user)
+        return tn_err_set(err, TN_ERR_CONFLICT,
+                          "the folder %s belongs to user %u: expected the executor's, %lld, or the job's, %u", path,
+                          (unsigned)info.st_uid, guise.peer, (unsigned)guise.user);
+    return steal_fd(&fd);
+}
+
+int tn_guise_give(const char *path, struct tn_err *err)
+{
+    auto_fd int fd = tn_guise_open(path, err);
+
+    if (fd < 0)
+        return -1;
+    if (geteuid() == 0 && fchownat(fd, "", guise.user, guise.user_group, AT_EMPTY_PATH) != 0)
+        return tn_err_sys(err, errno, "cannot give the folder %s to user %u", path, (unsigned)guise.user);
     return 0;
 }

@@ -1,4 +1,5 @@
 #include "executors/agent/private_tmp.h"
+#include "core/lib/cleanup.h"
 #include "executors/agent/cover.h"
 #include "executors/agent/guise.h"
 
@@ -43,6 +44,8 @@ static int keep_visible(const char *tmp, const char *target, const char *keep, s
 {
     size_t length = strlen(target);
     char path[PATH_MAX];
+    char source[64];
+    auto_fd int fd = -1;
     char *slash;
 
     if (keep == NULL || strncmp(keep, target, length) != 0 || keep[length] != '/')
@@ -58,7 +61,11 @@ static int keep_visible(const char *tmp, const char *target, const char *keep, s
             break;
         *slash = '/';
     }
-    if (mount(keep, path, NULL, MS_BIND, NULL) != 0)
+    fd = tn_guise_open(keep, err);
+    if (fd < 0)
+        return -1;
+    snprintf(source, sizeof(source), "/proc/self/fd/%d", fd);
+    if (mount(source, path, NULL, MS_BIND, NULL) != 0)
         return tn_err_sys(err, errno, "cannot mount %s at %s", keep, path);
     return 0;
 }
@@ -67,13 +74,18 @@ static int mount_tmp(const char *tmp, const char *keep, struct tn_err *err)
 {
     static const char *const targets[] = {"/tmp", "/var/tmp"};
     const size_t count = sizeof(targets) / sizeof(targets[0]);
+    auto_fd int fd = tn_guise_open(tmp, err);
+    char source[64];
 
+    if (fd < 0)
+        return -1;
+    snprintf(source, sizeof(source), "/proc/self/fd/%d", fd);
     for (size_t i = 0; i < count; i++)
-        if (access(targets[i], F_OK) == 0 && keep_visible(tmp, targets[i], keep, err) != 0)
+        if (access(targets[i], F_OK) == 0 && keep_visible(source, targets[i], keep, err) != 0)
             return -1;
     /* /var/tmp first: `tmp` itself may lie below /tmp and would not be found by its path any more. */
     for (size_t i = count; i-- > 0;)
-        if (access(targets[i], F_OK) == 0 && mount(tmp, targets[i], NULL, MS_BIND | MS_REC, NULL) != 0)
+        if (access(targets[i], F_OK) == 0 && mount(source, targets[i], NULL, MS_BIND | MS_REC, NULL) != 0)
             return tn_err_sys(err, errno, "cannot mount %s at %s", tmp, targets[i]);
     return 0;
 }

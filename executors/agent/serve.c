@@ -83,7 +83,7 @@ static const char usage_text[] =
     "  --user NAME     run as this user, once the socket and the mounts are made; only root can\n"
     "  --own DIR       a folder of --peer's that is to belong to the user who runs the job\n"
     "  --peer UID      the executor's user, the only one whose connections are taken; by default any, but none of the\n"
-    "                  job's processes. Root looks up the paths named here as that user\n";
+    "                  job's processes. Root makes and removes files as that user\n";
 
 static int usage(const char *what, const char *value)
 {
@@ -293,14 +293,14 @@ static int open_named(struct agent *agent, struct tn_err *err)
     const struct options *options = &agent->options;
     int failed;
 
-    if (tn_guise_on(err) != 0)
+    if (tn_guise_of(options->peer, options->user, err) != 0 || tn_guise_on(err) != 0)
         return -1;
     failed = open_dir(agent, err);
     if (failed == 0 && options->listen != NULL && (agent->listener = open_listener(options, err)) < 0)
         failed = -1;
     tn_guise_off();
     for (size_t i = 0; failed == 0 && i < options->own_count; i++)
-        failed = tn_guise_give(options->own[i], options->user, err);
+        failed = tn_guise_give(options->own[i], err);
     return failed;
 }
 
@@ -313,7 +313,6 @@ static int open_agent(struct agent *agent, struct tn_err *err)
             fd = open("/dev/null", O_RDWR);
     if (getrandom(agent->uplinks.boot, sizeof(agent->uplinks.boot), 0) != sizeof(agent->uplinks.boot))
         return tn_err_sys(err, errno, "no random numbers");
-    tn_guise_of(agent->options.peer);
     if (open_named(agent, err) != 0 || tn_ring_open(&agent->stream.spool, agent->options.spool, err) != 0)
         return -1;
     /* Orphans of the steps become our children, so that they are reaped and can be ended. */

@@ -23,17 +23,17 @@ class Scene:
     """A folder of the executor's, with a job's in it, and one of root's that everybody may look at."""
 
     def __init__(self):
-        self.dir = tempfile.mkdtemp(prefix="tenon-user-")
-        os.chmod(self.dir, 0o711)
+        self.dir = tempfile.mkdtemp(prefix="tenon-user-")  # closed: the executor sees its own folder in another root
         self.own, self.roots = self.dir + "/own", self.dir + "/root"
         self.job = self.own + "/job"
+        self.closed = self.roots + "/closed/open"
         self.path = self.own + "/s"
         for folder in (self.own, self.job, *(f"{self.job}/{name}" for name in ("home", "tmp", "scratch"))):
             os.mkdir(folder, 0o755)
             os.chown(folder, PEER, PEER)
         os.chmod(self.own, 0o700)
         os.chmod(self.job + "/tmp", 0o1777)
-        os.makedirs(self.roots + "/closed/open")
+        os.makedirs(self.closed)
         os.chmod(self.roots + "/closed", 0o700)
         self.kept = self.roots + "/kept"
         with open(self.kept, "w", encoding="utf-8") as file:
@@ -57,21 +57,23 @@ class Scene:
         shutil.rmtree(self.dir)
 
 
-def as_peer(agent):
-    """A connection of the executor's."""
-    wait_until(lambda: os.path.exists(agent.path), "the agent listens")
+def as_peer(scene, agent):
+    """A connection of the executor's, from within its own folder."""
+    wait_until(lambda: os.path.exists(scene.path), "the agent listens")
+    os.chdir(scene.own)
+    agent.path = "s"
     os.seteuid(PEER)
     try:
         return agent.connect()
     finally:
         os.seteuid(0)
+        os.chdir("/")
 
 
 def test_gives_folders(scene):
     agent = Agent(*scene.words(), "--own", scene.job + "/scratch", "--user", "nobody", "--peer", str(PEER), listen=False)
-    agent.path = scene.path
     try:
-        link = as_peer(agent)
+        link = as_peer(scene, agent)
         done = link.run(1, f"id -u; cd {scene.job}/home && echo x > file && cat file; echo > /tmp/y; ls -a {scene.own}")
         assert done.out.decode().split() == [str(NOBODY), "x", ".", "..", "job"], done.out
         for path, user in (("home", NOBODY), ("home/file", NOBODY), ("scratch", NOBODY), ("tmp/y", NOBODY), (".", PEER),
@@ -93,9 +95,8 @@ def test_gives_folders(scene):
 def test_roots_groups_come_back(scene):
     """Without another user the job is root with all that root has."""
     agent = Agent(*scene.words(), "--peer", str(PEER), listen=False)
-    agent.path = scene.path
     try:
-        done = as_peer(agent).run(1, "grep -E '^(Uid|Gid|Groups|CapEff)' /proc/self/status")
+        done = as_peer(scene, agent).run(1, "grep -E '^(Uid|Gid|Groups|CapEff)' /proc/self/status")
         with open("/proc/self/status", encoding="utf-8") as file:
             ours = [line for line in file.read().splitlines() if line.split(":")[0] in ("Uid", "Gid", "Groups", "CapEff")]
         assert done.out.decode().splitlines() == ours, (done.out, ours)
@@ -105,27 +106,33 @@ def test_roots_groups_come_back(scene):
 
 
 def test_refuses(scene):
-    """Nothing of root's is removed, made, given away or shown, whatever the executor names."""
+    """Nothing of root's is removed, given away or shown, whatever the executor names."""
+    foreign = f"belongs to user 0: expected the executor's, {PEER}, or the job's, {NOBODY}"
     scene.refused(f"cannot listen on {scene.kept}: Address in use", listen=scene.kept)
     scene.refused(f"cannot listen on {scene.roots}/s: Permission denied", listen=scene.roots + "/s")
-    scene.refused(f"the folder {scene.roots} belongs to user 0, who is not the executor", own=scene.roots)
-    scene.refused(f"cannot open the folder {scene.roots}/closed/open for user {NOBODY}: Permission denied",
-                  own=scene.roots + "/closed/open")
-    scene.refused(f"cannot open the folder {scene.kept} for user {NOBODY}: Not a directory", own=scene.kept)
+    scene.refused(f"the folder {scene.roots} {foreign}", own=scene.roots)
+    scene.refused(f"the folder {scene.kept}: Not a directory", own=scene.kept)
     os.symlink(scene.roots, scene.job + "/link")
-    scene.refused(f"cannot open the folder {scene.job}/link for user {NOBODY}: Not a directory",
-                  own=scene.job + "/link")
-    scene.refused(f"the agent's folder {scene.roots}/closed/open: Permission denied", dir=scene.roots + "/closed/open")
-    # What fails first depends on where this test's own folder lies.
-    scene.refused("Permission denied", **{"private-tmp": scene.roots + "/closed/open"})
-    scene.refused("Permission denied", keep=scene.roots + "/closed/open")
+    scene.refused(f"the folder {scene.job}/link: Not a directory", own=scene.job + "/link")
+    scene.refused(f"the folder {scene.closed} {foreign}", **{"private-tmp": scene.closed})
+    scene.refused(f"the folder {scene.closed} {foreign}", keep=scene.closed)
+
+
+def test_makes_nothing(scene):
+    """A folder for its names that is none of its own stays as it is."""
+    agent = Agent(*scene.words(dir=scene.closed), "--user", "nobody", "--peer", str(PEER), listen=False)
+    try:
+        assert as_peer(scene, agent).run(1, "id -u").out == f"{NOBODY}\n".encode()
+        assert not os.listdir(scene.closed)
+    finally:
+        agent.close()
 
 
 def main():
     if RUN:
         print("left out under an emulator", file=sys.stderr)
         return 77
-    for test in (test_refuses, test_gives_folders, test_roots_groups_come_back):
+    for test in (test_refuses, test_makes_nothing, test_gives_folders, test_roots_groups_come_back):
         print(test.__name__, flush=True)
         scene = Scene()
         try:
