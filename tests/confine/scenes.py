@@ -136,7 +136,7 @@ class Scene:
         ready = json.loads(self.ready_file.readline())
         env = dict(os.environ, TENON_ADDRESS=str(ready["address"]), TENON_LIFE=str(ready["life"]),
                    TENON_BUS=ready["bus"], TENON_EVENTS=ready["events"], TENON_DATA=ready["data"], TENON_RUN="",
-                   TENON_STATE="", TENON_STORE="", TENON_INSTALLATION="probe", XDG_STATE_HOME=self.base)
+                   TENON_STATE=self.base, TENON_STORE="", TENON_INSTALLATION="probe")
         with open(self.log, "ab") as log:
             client = subprocess.Popen(["client"], stderr=log, env=env,
                                       executable=f"{self.build}/tests/integration/kernel_worker")
