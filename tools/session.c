@@ -318,6 +318,8 @@ static int start(struct session *session, const struct folders *folders, const b
     ready = tn_json_parse(line.data, strcspn(line.data, "\n"), "tenond's ready line", err);
     if (ready == NULL)
         return -1;
+    if (tn_json_string(ready, "error", NULL) != NULL)
+        return tn_err_set(err, TN_ERR_UNAVAILABLE, "%s", tn_json_string(ready, "error", ""));
     if (tn_json_string(ready, "log", "")[0] != '\0')
         session->log = tn_fs_path("%s", tn_json_string(ready, "log", ""));
     return connect_all(session, ready, err);

@@ -170,6 +170,18 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     tn_kernel__step(worker, worker->sup.timer_event);
 }
 
+/* Who may open no socket once it is ready cannot come to the next bus: it begins anew, too. */
+static void end_the_stranded(struct tn_kernel *kernel)
+{
+    for (size_t i = 0; i < kernel->count; i++) {
+        struct tn_worker *worker = &kernel->workers[i];
+
+        if (worker != kernel->bus && worker->pid > 0 && worker->row->profile != NULL &&
+            (tn_profile_groups(worker->row->profile) & TN_PROFILE_RECONNECT) == 0)
+            kill(worker->pid, SIGKILL);
+    }
+}
+
 static void worker_ended(struct tn_worker *worker, int status)
 {
     struct tn_kernel *kernel = worker->kernel;
@@ -192,18 +204,6 @@ static void worker_ended(struct tn_worker *worker, int status)
     }
     tn_kernel__step(worker, WIFEXITED(status) && WEXITSTATUS(status) == TN_EXIT_HOPELESS ? TN_SUP_ON_HOPELESS
                                                                                          : TN_SUP_ON_EXITED);
-}
-
-/* Who may open no socket once it is ready cannot come to the next bus: it begins anew, too. */
-static void end_the_stranded(struct tn_kernel *kernel)
-{
-    for (size_t i = 0; i < kernel->count; i++) {
-        struct tn_worker *worker = &kernel->workers[i];
-
-        if (worker != kernel->bus && worker->pid > 0 && worker->row->profile != NULL &&
-            (tn_profile_groups(worker->row->profile) & TN_PROFILE_RECONNECT) == 0)
-            kill(worker->pid, SIGKILL);
-    }
 }
 
 static struct tn_worker *worker_of_pid(struct tn_kernel *kernel, pid_t pid)

@@ -101,6 +101,14 @@ static int take_environment(struct tn_manifest *manifest, const cJSON *json, con
     return 0;
 }
 
+static bool is_file(const cJSON *item)
+{
+    static const char socket[] = "unix:///";
+
+    return cJSON_IsString(item) &&
+           (item->valuestring[0] == '/' || strncmp(item->valuestring, socket, strlen(socket)) == 0);
+}
+
 static int take_files(struct tn_manifest *manifest, const cJSON *json, const char *file, struct tn_err *err)
 {
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(json, "files");
@@ -110,8 +118,8 @@ static int take_files(struct tn_manifest *manifest, const cJSON *json, const cha
     if (list != NULL && (!cJSON_IsArray(list) || cJSON_GetArraySize(list) > TN_MANIFEST_ITEMS_MAX))
         return wrong(err, file, "files", "a list of at most 64 paths");
     cJSON_ArrayForEach (item, list) {
-        if (!cJSON_IsString(item) || item->valuestring[0] != '/')
-            return wrong(err, file, "files", "absolute paths");
+        if (!is_file(item))
+            return wrong(err, file, "files", "absolute paths, unix:// before that of a socket");
         manifest->files[manifest->file_count++] = tn_fs_path("%s", item->valuestring);
     }
     if (network != NULL && (!cJSON_IsString(network) || network->valuestring[0] == '\0'))
@@ -198,7 +206,7 @@ struct tn_manifest *tn_manifest_parse(const char *text, size_t length, const cha
         return NULL;
     }
     if (check_members(json, file, err) != 0)
-        failed = -1;
+        failed = -1; /* NOLINT(bugprone-branch-clone): one after the other, each with its error */
     else if (!good_name(name))
         failed = wrong(err, file, "name", "1 to 32 lower-case letters, digits and \"-\"");
     else if (is_taken(name))

@@ -4,8 +4,8 @@
  *      "program": "tenon-executor-machine",    relative to the manifest's folder
  *      "kinds": ["machine"],
  *      "environment": ["DOCKER_HOST"],         variables of tenond's environment that it gets, too
- *      "files": ["/var/run/docker.sock"],      files, folders and sockets of the host that it is shown if they are there,
- *                                              beside those that settings and these variables name
+ *      "files": ["unix:///var/run/docker.sock"],   files, folders of the host that it is shown if they are there, and sockets,
+ *                                              also to come, beside what settings and these variables name
  *      "network": "engines reached by TCP",    why it needs the host's network; without it has one of its own
  *      "programs": {"agent": {"program": "../agent/tenon-agent",     what tenond starts for it on request
  *                             "settings": "machine",       section of the settings with run_as, command_prefix

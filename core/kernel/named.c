@@ -2,9 +2,13 @@
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 
+#include <errno.h>
+#include <grp.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { COPIES_MAX = 64, COPY_BYTES = 1 << 20 };
 
@@ -24,18 +28,35 @@ static bool may_read(const struct tn_own_user *user, const struct stat *info)
 
 /* ---- sockets ---- */
 
+static void join(struct tn_confinement *confinement, gid_t group)
+{
+    for (size_t i = 0; i < confinement->group_count; i++)
+        if (confinement->groups[i] == group)
+            return;
+    if (confinement->group_count < TN_CONFINEMENT_GROUPS_MAX)
+        confinement->groups[confinement->group_count++] = group;
+}
+
 static void add_group(struct tn_confinement *confinement, const struct stat *info)
 {
     bool open_to_group = (info->st_mode & S_IWGRP) != 0 && info->st_gid != 0;
     bool open_to_all = (info->st_mode & S_IWOTH) != 0;
 
-    if (!confinement->user->is_own || !open_to_group || open_to_all)
-        return;
-    for (size_t i = 0; i < confinement->group_count; i++)
-        if (confinement->groups[i] == info->st_gid)
+    if (confinement->user->is_own && open_to_group && !open_to_all)
+        join(confinement, info->st_gid);
+}
+
+/* The group that Docker's engine gives its socket, of one that is not bound yet. */
+static void add_engines_group(struct tn_confinement *confinement)
+{
+    auto_file FILE *file = confinement->user->is_own ? fopen("/etc/group", "re") : NULL;
+    const struct group *entry;
+
+    while (file != NULL && (entry = fgetgrent(file)) != NULL)
+        if (strcmp(entry->gr_name, "docker") == 0 && entry->gr_gid != 0) {
+            join(confinement, entry->gr_gid);
             return;
-    if (confinement->group_count < TN_CONFINEMENT_GROUPS_MAX)
-        confinement->groups[confinement->group_count++] = info->st_gid;
+        }
 }
 
 /* Folders of this and other installations that lie in one with a socket are not shown with it. */
@@ -73,6 +94,22 @@ static void show_socket(struct walk *walk, const char *path, const char *real)
     tn_tree_add(tree, TN_TREE_READ, shown, folder);
     hide_ours(walk, folder, shown);
     tn_tree_add(tree, TN_TREE_LINK, path, link);
+}
+
+/* An engine may be started after us. */
+static void await_socket(struct walk *walk, const char *path)
+{
+    auto_free char *folder = tn_fs_path("%s", path);
+    char *slash = strrchr(folder, '/');
+    auto_free char *real = NULL;
+    char real_folder[PATH_MAX];
+
+    add_engines_group(walk->confinement);
+    *slash = '\0';
+    if (walk->confinement->tree == NULL || realpath(folder, real_folder) == NULL || strcmp(real_folder, "/") == 0)
+        return;
+    real = tn_fs_path("%s/%s", real_folder, slash + 1);
+    show_socket(walk, path, real);
 }
 
 /* ---- files and folders ---- */
@@ -143,21 +180,18 @@ static bool is_plain(const char *path)
            (length < 3 || strcmp(path + length - 3, "/..") != 0);
 }
 
-/* "/path" or "unix:///path"; else NULL. */
-static const char *path_in(const char *text)
-{
-    static const char scheme[] = "unix://";
-
-    if (strncmp(text, scheme, strlen(scheme)) == 0)
-        text += strlen(scheme);
-    return is_plain(text) ? text : NULL;
-}
-
+/* "/path" or "unix:///path"; any other text names nothing of this host. */
 static void show_text(struct walk *walk, const char *text)
 {
-    const char *path = text != NULL ? path_in(text) : NULL;
+    static const char scheme[] = "unix://";
+    bool is_socket = text != NULL && strncmp(text, scheme, strlen(scheme)) == 0;
+    const char *path = is_socket ? text + strlen(scheme) : text;
 
-    if (path != NULL)
+    if (path == NULL || !is_plain(path))
+        return;
+    if (is_socket && access(path, F_OK) != 0 && errno == ENOENT)
+        await_socket(walk, path);
+    else
         show(walk, path);
 }
 
