@@ -111,8 +111,31 @@ def check_run(kinds, folder, settings, user=None, env=None, program=tenon.TENON)
     return result
 
 
+KILLER = """version: 2.1
+jobs:
+  killer:
+    machine: true
+    steps: [run: {name: act, command: "echo before; kill -9 $PPID; sleep 1000"}]
+  bystander:
+    machine: true
+    steps: [run: {name: act, command: "for i in 1 2 3 4 5; do echo line $i; sleep 0.1; done"}]
+workflows: {all: {jobs: [killer, bystander]}}
+"""
+
+
+def check_killer(folder):
+    """Where there is no process id namespace a step of the agent's user can kill it: its own job ends by that, and says so."""
+    path = tenon.write(folder + "/group.yaml", "machine: {enclosure: group}")
+    result = tenon.run(["run", "--settings", path, "--json"], tenon.project(config=KILLER), timeout=60).expect(3)
+    check_equal(result.job("killer")["reason"],
+                "the environment is lost: the agent was killed by signal 9 (not tried again: its steps had begun)", "killer")
+    check("Not apart from other jobs of this user" in result.log("killer", "Spin up environment"), "killer: first step")
+    check_equal(result.states()["bystander"], "succeeded", "bystander")
+    check_equal(result.log("bystander", "act"), "".join(f"line {i}\n" for i in range(1, 6)), "bystander: log")
+
+
 def main():
-    """Two runs."""
+    """Three runs."""
     # Not below /tmp, of which each job has one of its own: here only what is hidden is.
     shared = tempfile.mkdtemp(prefix="tenon-test.", dir="/dev/shm")
     os.chmod(shared, 0o711)
@@ -129,6 +152,7 @@ def main():
             check_host(check_run(host, folder, "store: {keep: {logs: 1d}}", USER, env, program))
         else:
             check_host(check_run(host, tempfile.mkdtemp(dir=shared), "store: {keep: {logs: 1d}}"))
+        check_killer(shared)
         tenon.check_nothing_left(DOCKER)
     finally:
         shutil.rmtree(shared)
