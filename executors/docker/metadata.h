@@ -1,7 +1,8 @@
 /* The host's metadata addresses, out of the reach of a job's containers: once the primary runs, and before anything of
  * the job does, a small container beside it runs the agent's `deny-metadata` in its network. The containers of a job
  * share one network, so that is enough for all, and none of them has the right to undo it. Works with every engine,
- * also a remote one, touches no firewall of the host, and costs a tenth of a second where jobs have a network at all.
+ * also a remote one, touches no firewall of the host, and costs the start of one more small container where jobs have a
+ * network at all.
  */
 #ifndef TN_EXECUTORS_DOCKER_METADATA_H
 #define TN_EXECUTORS_DOCKER_METADATA_H
