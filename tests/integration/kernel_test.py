@@ -412,7 +412,7 @@ def test_programs():
     again = start_program(executor, 7, "wait", folder=tenon.folder)
     assert again["body"] == dict(started["body"], already=True), again
     listed = executor.ask("PROGRAM_LIST", KERNEL)
-    assert listed["body"] == {"programs": [{"task": "7", "attempt": 1, "pid": pid}]}, listed
+    assert listed["body"] == {"programs": [{"task": "7", "attempt": 1, "pid": pid}], "refused": {}}, listed
 
     # The executor dies; its program does not.
     os.kill(tenon.worker("tenon-executor-machine"), signal.SIGKILL)
@@ -553,7 +553,7 @@ def test_killed_together():
         tenon.start()
         assert procs.wait_for(lambda: not sleepers(tenon), 5, 0.01), [procs.command(pid) for pid in sleepers(tenon)]
         executor = tenon.control("tenon-executor-machine")
-        assert executor.ask("PROGRAM_LIST", KERNEL)["body"] == {"programs": []}
+        assert executor.ask("PROGRAM_LIST", KERNEL)["body"] == {"programs": [], "refused": {}}
         assert executor.ask("PROGRAM_STOP", KERNEL, {"grace_ms": 0}, 1, 1)["kind"] == "ACK"
         executor.close()
         tenon.stop()
