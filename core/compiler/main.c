@@ -62,6 +62,7 @@ int main(void)
         tn_fatal(3, "%s", err.text);
     if (tn_confine_files(&confine, confinement, sizeof(confinement), &err) != 0)
         tn_debug("confinement: %s", err.text);
+    service.once = true;
     if (tn_service_open_bus(&service, on_message, NULL, &err) != 0)
         tn_fatal(3, "%s", err.text);
     if (tn_confine_syscalls(&confine, confinement, sizeof(confinement), &err) != 0)

@@ -244,6 +244,8 @@ void tn_peer_reconnect(struct tn_peer *peer)
 
     if (peer->config.mode != TN_ENDPOINT_CONNECT)
         return;
+    if (peer->config.once)
+        tn_fatal(3, "the bus is silent, and this process may open no second socket: it must be started anew");
     leave_endpoint(peer);
     if (open_endpoint(peer, &err) != 0)
         tn_fatal(3, "%s", err.text);

@@ -55,6 +55,7 @@ struct tn_peer_config {
     uint32_t life;               /* own life, from tenond */
     tn_message_cb *on_message;   /* requests and notices */
     void *arg;
+    bool once; /* this process may open no second socket: in place of a reconnect it ends, to be started anew */
 };
 
 /* Opens the endpoint; never waits for the other end. NULL with `err`. `config` is copied, `url` too. */

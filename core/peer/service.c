@@ -118,7 +118,8 @@ int tn_service_open_bus(struct tn_service *service, tn_message_cb *on_message, v
                                     .self = service->address,
                                     .life = service->life,
                                     .on_message = on_message,
-                                    .arg = arg};
+                                    .arg = arg,
+                                    .once = service->once};
 
     if (url == NULL)
         return -1;

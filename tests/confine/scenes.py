@@ -131,6 +131,20 @@ class Scene:
         for role in self.probed:
             self.wait(lambda text, line=f"probe\t{role}\tfacts\tconfinement\t": line in text, f"the end of {role}")
 
+    def status(self, name):
+        """What tenond says confines a process, once that is ready."""
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            try:
+                with open(self.base + "/run/status.json", encoding="utf-8") as file:
+                    for process in json.load(file)["processes"]:
+                        if process["name"] == name and process["state"] == "ready":
+                            return process["mechanisms"]
+            except FileNotFoundError:
+                pass
+            time.sleep(0.01)
+        raise AssertionError(f"{name} is not ready by run/status.json:\n{self.text()[-3000:]}")
+
     def submit(self):
         """One pipeline with a job of the Docker executor, to its end; the state of its task."""
         ready = json.loads(self.ready_file.readline())

@@ -82,6 +82,18 @@ def probe(build, folder):
     return found
 
 
+def check_claims(scene, role, held):
+    """tenond says of a process what the kernel says."""
+    name = ("executor-" if role in ("docker", "machine") else "") + role
+    claims = scene.status(name)
+    for row in claims:
+        mechanism = row["mechanism"]
+        if mechanism in ("limits", "capabilities") and os.geteuid() != 0:
+            continue
+        if row["applied"] != (mechanism in held):
+            raise AssertionError(f"{role}: tenond says {row}, the kernel {sorted(held)}")
+
+
 def take(scene, role):
     """One role's part of a scene."""
     text = scene.text()
@@ -89,6 +101,8 @@ def take(scene, role):
     held = facts(said["pid"])
     held |= {name for name, word in (("landlock", "Landlock"), ("seccomp", "seccomp"))
              if word in said["confinement"].replace("no " + word, "")}
+    if role != "bus":  # whose prober never is ready
+        check_claims(scene, role, held)
     noted = {attempt: phases for (who, attempt), phases in scenes.endings(text).items() if who == role}
     drops = {}
     if role in expected.ON_BUS:
