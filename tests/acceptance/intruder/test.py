@@ -77,7 +77,7 @@ def check_docker(result):
     """In a container the socket is there, and root may remove it."""
     found = check_common(result, "docker")
     want = {"hello": "refused", "hello of a child that ends": "{'refused'}", "hello of another user": "refused",
-            "garbage": "refused", "a flood": "0 answers", "program": "Read-only file system", "engines": "[]",
+            "garbage": "refused", "a flood": "0 answers", "beside the socket": "agent.sock bin", "program": "Read-only file system", "engines": "[]",
             "unlink": "done", "a socket in its place": "done"}
     check_equal({name: found[name] for name in want}, want, "docker: outcomes")
 

@@ -188,6 +188,7 @@ def main():
     the_socket(path)
     others()
     if "--unlink" in sys.argv:
+        say("beside the socket", " ".join(sorted(os.listdir(os.path.dirname(path)))))
         say("program", refused(lambda: os.unlink(program)))
         say("unlink", refused(lambda: os.unlink(path)))
         with socket.socket(socket.AF_UNIX) as fake:
