@@ -1,6 +1,6 @@
 /* libFuzzer target: what the agent and its executors decode. The first byte chooses the decoder.
  *
- * decodes: executors/agent/glob.c executors/agent/split.c executors/agent/subst.c executors/agent/timings.c
+ * decodes: executors/agent/glob.c executors/agent/subst.c executors/agent/timings.c
  *          executors/agent/tar_format.c executors/agent/words.c proto/agent_frames.c
  * max_len: 8192 */
 #include "executors/agent/glob.h"
