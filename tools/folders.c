@@ -19,7 +19,7 @@
 
 enum {
     /* A socket's path is at most 100 bytes; the longest that is made below a run folder is "/SUBFOLDER/name.XXXXXXXX"
-     * and an executor's "/docker/TASK.ATTEMPT/agent/s". */
+     * and an agent's "/docker/jobs/TASK.ATTEMPT/run/agent.sock", which may have 107. */
     RUN_PATH_MAX = 100 - 58,
     ROOM_LEAST = 1 << 20,
 };
