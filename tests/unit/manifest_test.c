@@ -51,11 +51,15 @@ static void test_errors(void)
                 "/x/manifest.json: \"name\": expected 1 to 32 lower-case letters, digits and \"-\"");
     check_error("{\"name\":\"a\"}", "/x/manifest.json: \"program\": expected a path relative to the manifest's folder");
     check_error("{\"name\":\"a\",\"program\":\"p\"}",
-                "/x/manifest.json: \"kinds\": expected a list of at least one name");
+                "/x/manifest.json: \"kinds\": expected a list of one to 64 names");
     check_error("{\"name\":\"a\",\"program\":\"p\",\"kinds\":[1]}",
                 "/x/manifest.json: \"kinds\": expected names of lower-case letters, digits and \"-\"");
     check_error("{\"name\":\"a\",\"program\":\"p\",\"kinds\":[\"k\"],\"environment\":[\"A=B\"]}",
                 "/x/manifest.json: \"environment\": expected names of variables");
+    check_error("{\"name\":\"a\",\"program\":\"p\",\"kinds\":[\"k\"],\"files\":[\"x\"]}",
+                "/x/manifest.json: \"files\": expected absolute paths, unix:// before that of a socket");
+    check_error("{\"name\":\"a\",\"program\":\"p\",\"kinds\":[\"k\"],\"network\":true}",
+                "/x/manifest.json: \"network\": expected a text: why it needs the host's network");
     static const char programs[] =
         "/x/manifest.json: \"programs\": expected {\"name\": {\"program\": \"path\"}}, besides "
         "\"hide_option\", \"peer_option\", \"settings\" and with it \"user_option\"";
