@@ -41,7 +41,6 @@ static bool take(char **text, const cJSON *row, const char *key)
     const cJSON *member = cJSON_GetObjectItemCaseSensitive(row, key);
     const char *value = cJSON_IsString(member) ? member->valuestring : "";
 
-    /* cppcheck-suppress nullPointerRedundantCheck ; cJSON_IsString(NULL) is false */
     if (member == NULL || strcmp(*text, value) == 0)
         return false;
     free(*text);

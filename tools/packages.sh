@@ -1,5 +1,7 @@
 # Installing Debian packages, shared by setup and test. Sourced, not run. POSIX sh.
 
+# shellcheck disable=SC2034 # who sources this reads them
+{
 packages_build='meson ninja-build pkg-config gcc libc6-dev git libevent-dev libnanomsg-dev libcjson-dev libseccomp-dev
     libyaml-dev libsqlite3-dev libcurl4-openssl-dev libzstd-dev libsmartcols-dev libssl-dev libarchive-dev libexpat1-dev libpcre2-dev
     musl-tools gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
@@ -7,7 +9,9 @@ packages_test='python3 python3-pytest cmake mmdebstrap debian-archive-keyring qe
     podman conmon runc uidmap slirp4netns'
 # libFuzzer and llvm-cov: only for `tools/test --long` and tests/fuzz/run.
 packages_fuzz='clang llvm libclang-rt-14-dev'
+packages_check='python3 clang-tidy cppcheck shellcheck pyflakes3'
 packages_engine=docker.io
+}
 
 # packages_missing NAME...: prints those that are not installed.
 packages_missing() {
@@ -40,7 +44,7 @@ packages_install() {
     fi
     echo "Installing Debian packages for $purpose: $missing"
     packages_apt update
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2086 # lists of words
     packages_apt install --yes --no-install-recommends $missing
 }
 
