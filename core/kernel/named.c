@@ -211,9 +211,15 @@ static void show_search_path(struct walk *walk)
     auto_free char *folders = tn_fs_path("%s", getenv("PATH") != NULL ? getenv("PATH") : "");
     char *rest = NULL;
 
-    for (const char *folder = strtok_r(folders, ":", &rest); folder != NULL; folder = strtok_r(NULL, ":", &rest))
-        if (!tn_tree_has(walk->confinement->tree, folder))
-            show_text(walk, folder);
+    for (const char *folder = strtok_r(folders, ":", &rest); folder != NULL; folder = strtok_r(NULL, ":", &rest)) {
+        struct tn_tree *tree = walk->confinement->tree;
+        char real[PATH_MAX];
+        struct stat info;
+
+        if (is_plain(folder) && !tn_tree_has(tree, folder) && realpath(folder, real) != NULL &&
+            stat(real, &info) == 0 && S_ISDIR(info.st_mode) && may_read(walk->confinement->user, &info))
+            tn_tree_add(tree, TN_TREE_READ, folder, real);
+    }
 }
 
 void tn_named_add(const struct tn_named *named, struct tn_confinement *confinement)
