@@ -267,7 +267,7 @@ static int name_key(const struct tn_buf *blob, struct tn_ssh_key *key, struct tn
     /* Where rules forbid MD5 (FIPS) a key has no such name. */
     if (EVP_Digest(blob->data, blob->len, hash, &length, EVP_md5(), NULL) == 1)
         for (unsigned i = 0; i < length && i < 16; i++)
-            snprintf(key->md5 + (size_t)3 * i, 4, i < 15 ? "%02x:" : "%02x", hash[i]);
+            snprintf(key->md5 + (size_t)3 * i, i < 15 ? 4 : 3, i < 15 ? "%02x:" : "%02x", hash[i]);
     EVP_EncodeBlock(base64, (const unsigned char *)blob->data, (int)blob->len);
     key->line = tn_fs_path("%s %s", key->type, (char *)base64);
     return 0;
