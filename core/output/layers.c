@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <openssl/evp.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 enum { DIGEST = 32, HEAD = 4 + DIGEST, JOBS_MAX = 8192, ENTRIES_MAX = 4000000 };
 static const char list_magic[4] = "TNL1";
@@ -295,7 +296,8 @@ bool tn_layer_jobs_concurrent(const struct tn_layer_jobs *jobs, const struct tn_
 struct entry {
     const char *path; /* borrowed */
     size_t layer;
-    size_t next;   /* of the same path; 0: none */
+    size_t next;   /* of the same path in a later layer; 0: none */
+    size_t last;   /* of the first one: the end of its chain */
     bool reported; /* of the first one */
 };
 
@@ -306,13 +308,19 @@ struct table {
     size_t count;
 };
 
+/* FNV-1a from a random start, with a final mix: jobs choose the paths, and could choose them to collide. */
 static uint64_t hash_of(const char *text)
 {
     uint64_t hash = 14695981039346656037ull;
+    const void *seed = (const void *)getauxval(AT_RANDOM);
 
+    if (seed != NULL)
+        memcpy(&hash, seed, sizeof(hash));
     for (; *text != '\0'; text++)
         hash = (hash ^ (unsigned char)*text) * 1099511628211ull;
-    return hash ^ hash >> 29;
+    hash ^= hash >> 32;
+    hash *= 0x9fb21c651e98df25ull;
+    return hash ^ hash >> 28;
 }
 
 static size_t *slot_of(const struct table *table, const char *path)
@@ -358,30 +366,30 @@ static void report(const struct tn_layer_jobs *jobs, const struct tn_layer *laye
     cJSON_AddItemToArray(conflicts, item);
 }
 
-/* Adds a path; true if it is the first conflict about it. */
+/* Adds a path; true if it is the first conflict about it. Layers come one after the other, so a path that a layer has
+ * twice is at the end of its chain already: a chain is never longer than there are layers. */
 static bool add_path(const struct tn_layer_jobs *jobs, const struct tn_layer *layers, struct table *table,
                      const char *path, size_t layer)
 {
     size_t *slot = slot_of(table, path);
-    struct entry *fresh = &table->entries[++table->count];
+    struct entry *first = &table->entries[*slot];
     bool concurrent = false;
+    size_t fresh;
 
-    *fresh = (struct entry){.path = path, .layer = layer};
+    if (*slot != 0 && table->entries[first->last].layer == layer)
+        return false;
+    fresh = ++table->count;
+    table->entries[fresh] = (struct entry){.path = path, .layer = layer, .last = fresh};
     if (*slot == 0) {
-        *slot = table->count;
+        *slot = fresh;
         return false;
     }
-    for (size_t at = *slot;; at = table->entries[at].next) {
-        concurrent = concurrent || tn_layer_jobs_concurrent(jobs, &layers[table->entries[at].layer], &layers[layer]);
-        if (table->entries[at].next == 0) {
-            table->entries[at].next = table->count;
-            break;
-        }
-    }
-    if (!concurrent || table->entries[*slot].reported)
-        return false;
-    table->entries[*slot].reported = true;
-    return true;
+    for (size_t at = *slot; at != 0 && !concurrent && !first->reported; at = table->entries[at].next)
+        concurrent = tn_layer_jobs_concurrent(jobs, &layers[table->entries[at].layer], &layers[layer]);
+    table->entries[first->last].next = fresh;
+    first->last = fresh;
+    first->reported = first->reported || concurrent;
+    return concurrent;
 }
 
 static size_t count_paths(const struct tn_buf *paths)

@@ -7,6 +7,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <string.h>
+#include <time.h>
 
 /* a ── b ──┐
  * └─── c ──┴─ d (two tasks) */
@@ -149,6 +150,27 @@ static void test_conflicts(const char *folder)
     CHECK_INT(conflicts_of(tasks, 2, conflicts), 2);
 }
 
+/* A tar may name one file over and over: linear all the same, and one conflict. */
+static void test_one_path_often(const char *folder)
+{
+    enum { TIMES = 150000, SECONDS = 4 };
+    auto_free char *layer = tn_fs_path("%s/often", folder);
+    auto_free char *path = tn_layer_list_path(layer);
+    struct tn_layer layers[] = {{.path = layer, .task = 4}, {.path = layer, .task = 5}};
+    auto_json cJSON *conflicts = cJSON_CreateArray();
+    auto_buf struct tn_buf paths = TN_BUF_INIT;
+    auto_buf struct tn_buf list = TN_BUF_INIT;
+    clock_t begun = clock();
+
+    for (int i = 0; i < TIMES; i++)
+        tn_buf_add(&paths, "a", 2);
+    tn_layer_list_encode(&paths, &list);
+    CHECK(tn_fs_write_atomic(path, list.data, list.len, 0600, NULL) == 0);
+    CHECK_INT(conflicts_of(layers, 2, conflicts), 1);
+    CHECK_INT(cJSON_GetArraySize(tn_json_get(cJSON_GetArrayItem(conflicts, 0), "jobs")), 1);
+    CHECK(clock() - begun < SECONDS * CLOCKS_PER_SEC);
+}
+
 int main(void)
 {
     char folder[] = "/tmp/tenon-layers-test-XXXXXX";
@@ -158,6 +180,7 @@ int main(void)
     test_lists(folder);
     test_jobs();
     test_conflicts(folder);
+    test_one_path_often(folder);
     CHECK(tn_fs_remove_tree(folder, &err) == 0);
     return tn_check_result();
 }
