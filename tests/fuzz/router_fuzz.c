@@ -17,6 +17,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+enum { TAG = 5 * 1000000, TASK_AT = 32 }; /* a tag is TAG and the peer's place */
 enum { PEERS = 5, LIFE = 5, MEMBERS = 12, KERNEL = TN_ADDRESS(TN_ROLE_KERNEL, 0) };
 
 static const uint16_t addresses[PEERS] = {TN_ADDRESS(TN_ROLE_SCHEDULER, 0), TN_ADDRESS(TN_ROLE_COMPILER, 0),
@@ -32,7 +33,6 @@ struct tn_endpoint {
 };
 
 static struct tn_endpoint *endpoints[PEERS]; /* borrowed: the router's */
-static uint16_t from;                        /* whose message is on its way; 0: nobody's */
 
 static size_t place_of(uint16_t address)
 {
@@ -88,21 +88,22 @@ static unsigned long fake_losses(struct tn_endpoint *endpoint)
     return 0;
 }
 
-/* What may be believed at the other end. */
+/* What may be believed at the other end. The task of whatever a peer sends is a tag that tells who really did. */
 static void check_message(uint16_t to, const uint8_t *message)
 {
     struct tn_header header;
     uint32_t length;
     enum tn_role role;
+    bool of_peer;
 
     memcpy(&length, message + TN_HEADER_SIZE - sizeof(length), sizeof(length));
     if (tn_header_decode(message, TN_HEADER_SIZE + (size_t)length, &header, NULL) != 0)
         abort();
     role = TN_ADDRESS_ROLE(header.source);
-    if (role != TN_ROLE_KERNEL && role != TN_ROLE_BUS && header.source != from)
+    of_peer = header.task / PEERS == TAG / PEERS;
+    if (of_peer ? header.source != addresses[header.task % PEERS] : role != TN_ROLE_KERNEL && role != TN_ROLE_BUS)
         abort();
-    if (from != 0 && header.source == from &&
-        (tn_header_permit(&header, TN_CHANNEL_BUS, NULL) != 0 || TN_SEQUENCE_LIFE(header.sequence) != LIFE) && to != 0)
+    if (of_peer && (tn_header_permit(&header, TN_CHANNEL_BUS, NULL) != 0 || TN_SEQUENCE_LIFE(header.sequence) != LIFE))
         abort();
     if (to == KERNEL ? TN_ADDRESS_ROLE(header.destination) != TN_ROLE_KERNEL /* there is but one */
                      : to != 0 && header.destination != to)
@@ -161,6 +162,13 @@ static void add_peer(struct tn_router *router, uint16_t address)
     tn_router_from_kernel(router, &header, (const uint8_t *)body);
 }
 
+static void put_tag(uint8_t *message, uint16_t sender)
+{
+    uint64_t tag = TAG + place_of(sender);
+
+    memcpy(message + TASK_AT, &tag, sizeof(tag));
+}
+
 static void deliver(struct event_base *base, struct tn_endpoint *endpoint, const uint8_t *bytes, size_t length,
                     bool raw)
 {
@@ -185,12 +193,13 @@ static void deliver(struct event_base *base, struct tn_endpoint *endpoint, const
         header.source = members[3] != 0 ? TN_ADDRESS(members[3] % (TN_ROLE_COUNT + 1), members[4]) : header.source;
         header.sequence += (uint64_t)members[5] << 32;
         header.in_reply_to = members[6];
-        header.task = members[7];
         header.attempt = members[8];
         header.flags = members[9];
         tn_header_encode(&header, endpoint->in);
         memcpy(endpoint->in + TN_HEADER_SIZE, bytes + (length - body), body);
     }
+    if (endpoint->in_size >= TN_HEADER_SIZE)
+        put_tag(endpoint->in, endpoint->address);
     endpoint->blocked = length % 7 == 3; /* who takes nothing must not hold up others */
     if (eventfd_write(endpoint->receive_fd, 1) != 0)
         abort();
@@ -203,7 +212,6 @@ static void run(struct event_base *base, struct tn_router *router, const uint8_t
         size_t length = data[2] < size - 3 ? data[2] : size - 3;
         struct tn_endpoint *endpoint = endpoints[data[0] % PEERS];
 
-        from = addresses[data[0] % PEERS];
         if (data[1] == 0xff)
             tn_router_beat(router);
         else if (endpoint != NULL) /* not cut off */
@@ -211,7 +219,6 @@ static void run(struct event_base *base, struct tn_router *router, const uint8_t
         data += 3 + length;
         size -= 3 + length;
     }
-    from = 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
