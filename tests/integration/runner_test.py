@@ -52,6 +52,6 @@ check_in("sleep 600", left[3], "what was left is named")
 check(not procs.alive(int(left[3].split("left behind: process ")[1].split()[0])), "what was left is ended")
 
 # A sanitizer's report of any process counts, even when the test itself went well.
-report = outcome("import os; open(os.environ['TENON_TEST_FOLDER'] + '/sanitizer.1', 'w').write('heap-use-after-free')")
+report = outcome("import os; open(os.environ['TENON_TEST_FOLDER'] + '/reports/sanitizer.1', 'w').write('heap-use-after-free')")
 check_equal(report[:3], (0, 1, 0), "a sanitizer's report fails the test")
 check_in("heap-use-after-free", report[3], "the report is printed")

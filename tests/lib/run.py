@@ -141,15 +141,16 @@ class Run:
                    XDG_RUNTIME_DIR=folder + "/run", XDG_CACHE_HOME=folder + "/cache", HOME=folder + "/home",
                    PYTHONPATH=os.path.join(REPOSITORY, "tests", "lib"), LC_ALL="C.UTF-8",
                    GIT_CONFIG_NOSYSTEM="1", TENON_TEST_LONG="1" if self.options.long else "",
-                   ASAN_OPTIONS=f"abort_on_error=1:detect_leaks=1:disable_coredump=1:log_path={folder}/sanitizer",
-                   UBSAN_OPTIONS=f"print_stacktrace=1:halt_on_error=1:log_path={folder}/sanitizer")
+                   ASAN_OPTIONS=f"abort_on_error=1:detect_leaks=1:disable_coredump=1:log_path={folder}/reports/sanitizer",
+                   UBSAN_OPTIONS=f"print_stacktrace=1:halt_on_error=1:log_path={folder}/reports/sanitizer")
         if self.docker_host:
             env["TENON_TEST_DOCKER_HOST"] = self.docker_host
             env["TENON_TEST_BUSYBOX"] = os.path.join(self.root, "busybox")
         else:
             env["TENON_TEST_NO_DOCKER"] = self.no_docker or "the private engine was not started"
-        for name in ("state", "run", "cache", "home"):
+        for name in ("state", "run", "cache", "home", "reports"):
             os.makedirs(os.path.join(folder, name), mode=0o700)
+        os.chmod(folder + "/reports", 0o1777)  # processes that root starts have users of their own
         return env
 
     def run_test(self, test, build):
@@ -174,7 +175,7 @@ class Run:
         with open(log, encoding="utf-8", errors="replace") as file:
             text = file.read().rstrip()
         # What a sanitizer found in any process fails the test, also in one that was started again and did well then.
-        for path in sorted(glob.glob(folder + "/sanitizer.*")):
+        for path in sorted(glob.glob(folder + "/reports/sanitizer.*")):
             with open(path, encoding="utf-8", errors="replace") as file:
                 left.append("a sanitizer's report:\n" + file.read())
         self.judge(test, status, seconds, text, left)
