@@ -97,6 +97,8 @@ def check_host():
     check_equal(found, expect("Operation not permitted"), "host")
     check_equal(mapped, "Operation not permitted / Operation not permitted / reached", "host: IPv4 in IPv6")
     check_equal("metadata" in first, False, f"host: {first}")
+    if tenon.SANITIZED:  # no other code, and each run takes a while there
+        return
     found, first = asked("machine: true", "network: {metadata: allow}")
     found.pop("::ffff:169.254.169.254")
     check_equal(found, expect(None), "host, allowed")
@@ -115,7 +117,7 @@ def check_docker():
     config = CONFIG.replace("ENVIRONMENT", "docker: [{image: 'alpine:latest'}]").replace("- checkout", "")
     with own_engine.OwnEngine(os.path.join(os.environ["TENON_TEST_FOLDER"], "e"), bridge=True) as engine:
         engine.copy_image("alpine:latest", tenon.engine())
-        for settings in ("store: {keep: {logs: 1d}}", "network: {metadata: allow}"):
+        for settings in ("store: {keep: {logs: 1d}}", "network: {metadata: allow}")[:1 if tenon.SANITIZED else 2]:
             folder = tenon.project(config=re.sub("python3 ask.py .*}", f'"{ask % " ".join(hosts)}"}}', config))
             path = tenon.write(os.path.join(tempfile.mkdtemp(), "tenon.yaml"), settings)
             result = tenon.run(["run", "--settings", path, "--json"], folder, engine.host, 60).expect(0)
