@@ -1,7 +1,7 @@
 # long: yes
 # deadline: 5400
-"""Every fuzz target for a minute (tests/fuzz/run). It makes builds of its own, so once is enough: with the normal build.
-TENON_TEST_FUZZ_SECONDS sets another time than a minute for each, TENON_TEST_FUZZ_TARGETS chooses some of them."""
+"""Every fuzz target for a minute (tests/fuzz/run). It makes builds of its own, so once is enough: with the normal
+build. TENON_TEST_FUZZ_SECONDS sets another time for each, TENON_TEST_FUZZ_TARGETS chooses some of them."""
 
 import os
 import shutil
