@@ -51,9 +51,9 @@ static bool cron_range(const struct cron_field *field, const char **text)
     char *end;
 
     if (**text == '*')
-        (*text)++; /* NOLINT(bugprone-branch-clone): the other side reads a number first */
+        (*text)++;
     else if (!cron_value(field, text, &first))
-        return false;
+        return false; /* NOLINT(bugprone-branch-clone): one number after the other */
     else if (**text == '-' && ((*text)++, !cron_value(field, text, &last) || last < first))
         return false;
     if (**text != '/')
