@@ -98,6 +98,7 @@ static const struct tn_profile_call sanitizer_calls[] = {
     {"getdents", "threads' list"},
     {"getppid", "LeakSanitizer"},
     {"sched_getaffinity", "start"},
+    {"sched_yield", "locks"},
     {"sigaltstack", "threads"},
     {"getrlimit", "stack size"},
     {"prlimit64", "stack size"},

@@ -5,7 +5,6 @@
 static const struct tn_profile_use groups[] = {
     {TN_PROFILE_FILES, "logs, artifacts, caches, workspaces, test results"},
     {TN_PROFILE_TREES, "archives that are unpacked keep their links and times"},
-    {TN_PROFILE_THREADS, "long work beside the loop: packing, hashing, sweeping"},
     {TN_PROFILE_RECONNECT, "a bus that was started anew"},
     {TN_PROFILE_SERVE, "a data socket for each executor and client that comes"},
     {0},

@@ -13,7 +13,6 @@ static const struct tn_profile_use groups[] = {
 };
 
 static const struct tn_profile_call calls[] = {
-    {"setsockopt", "libcurl"},
     {"getegid", "the group that a file may be given to, for messages"},
     {"readlink", "which folder is in the way to the engine's socket"},
     {"readlinkat", "the same, where there is no readlink"},

@@ -71,6 +71,7 @@ OURS(go_lock, "run/lock", O_RDWR)
 OURS(go_run, "run", O_RDONLY | O_DIRECTORY)
 OURS(go_state, "state", O_RDONLY | O_DIRECTORY)
 OURS(go_ledger, "state/scheduler/ledger.db", O_RDWR)
+OURS(go_scheduler_state, "state/scheduler/probe", O_RDONLY)
 OURS(go_ledger_made, "state/scheduler/tenon-probe-made", O_WRONLY | O_CREAT)
 OURS(go_output_state, "state/output/probe", O_RDONLY)
 OURS(go_output_store, "store/output/probe", O_RDONLY)
@@ -134,6 +135,7 @@ const struct attempt file_attempts[] = {
     {"list RUN", go_run},
     {"list STATE", go_state},
     {"write the ledger", go_ledger},
+    {"read a file beside the ledger", go_scheduler_state},
     {"make a file beside the ledger", go_ledger_made},
     {"read tenon-output's state", go_output_state},
     {"read tenon-output's store", go_output_store},

@@ -125,7 +125,8 @@ def _files():
     yield "list the bus sockets", OPEN, "landlock:EACCES|ENOENT"
     yield "list the data sockets", CLOSED, REFUSED
     yield "list the data sockets", ("scheduler", "docker", "machine"), "landlock:EACCES|ENOENT"
-    for name, owner in (("write the ledger", "scheduler"), ("make a file beside the ledger", "scheduler"),
+    for name, owner in (("write the ledger", "scheduler"), ("read a file beside the ledger", "scheduler"),
+                        ("make a file beside the ledger", "scheduler"),
                         ("read tenon-output's state", "output"), ("read tenon-output's store", "output"),
                         ("read the machine executor's jobs", "machine"),
                         ("read the machine executor's run folder", "machine"),
