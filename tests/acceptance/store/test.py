@@ -117,7 +117,7 @@ def check_workspaces(result):
 def check_artifacts(result):
     """Destinations of files and folders; links; what is not there."""
     folder = os.path.join(os.path.dirname(result.summary["folder"]), os.path.basename(result.summary["folder"]),
-                          "artifacts", "main", "artifacts", "0")
+                          "output", "artifacts", "main", "artifacts", "0")
     check_equal(tenon.files_below(folder),
                 ["home-dist/c", "prefix/a", "prefix/deep/b", "prefix/link", "renamed.txt", "single.txt"], "artifacts")
     check_equal(os.readlink(os.path.join(folder, "prefix", "link")), "a", "a link among artifacts")
