@@ -1,5 +1,6 @@
 #include "core/output/profile.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 
 static const struct tn_profile_use groups[] = {
@@ -8,6 +9,11 @@ static const struct tn_profile_use groups[] = {
     {TN_PROFILE_RECONNECT, "a bus that was started anew"},
     {TN_PROFILE_SERVE, "a data socket for each executor and client that comes"},
     {0},
+};
+
+static const struct tn_profile_call calls[] = {
+    {"fcntl", "times of tests: other runs of the user write them, too", "F_OFD_SETLK", {TN_PROFILE_IS(2, F_OFD_SETLK)}},
+    {NULL},
 };
 
 static const struct tn_profile_place places[] = {
@@ -26,6 +32,7 @@ const struct tn_profile tn_profile_output = {
     .role = "output",
     .summary = "keeps logs, artifacts, caches, workspaces and test results; masks secrets; serves readers",
     .groups = groups,
+    .calls = calls,
     .places = places,
     .limits = limits,
 };
