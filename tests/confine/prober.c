@@ -180,6 +180,15 @@ static void read_filter(struct prober *prober)
     prober->filter.len = (unsigned short)((size_t)size / sizeof(struct sock_filter));
 }
 
+static unsigned long number_of(const char *name)
+{
+    const char *text = getenv(name);
+
+    if (text == NULL)
+        tn_fatal(2, "%s is not set: this program is started by tenond, not by hand", name);
+    return strtoul(text, NULL, 10);
+}
+
 /* Beside core/: port, pid, base, name of an abstract socket, each on a line. */
 static void read_targets(struct prober *prober, const char *program)
 {
@@ -201,13 +210,13 @@ static void read_targets(struct prober *prober, const char *program)
     file = fopen(path, "re");
     if (file == NULL || fscanf(file, "%d %d %255s %63s", &port, &pid, targets->base, targets->abstract) != 4)
         tn_fatal(2, "%s: expected port, pid, folder and name of a socket", path);
-    fclose(file);
+    (void)fclose(file);
     targets->port = (uint16_t)port;
     targets->other = pid;
     targets->role = getpid();
     targets->tenond = getppid();
-    targets->address = (uint16_t)strtoul(getenv("TENON_ADDRESS"), NULL, 10);
-    targets->life = (uint32_t)strtoul(getenv("TENON_LIFE"), NULL, 10);
+    targets->address = (uint16_t)number_of("TENON_ADDRESS");
+    targets->life = (uint32_t)number_of("TENON_LIFE");
 }
 
 static void say_heard(void *arg, const char *attempt, const char *ending)
