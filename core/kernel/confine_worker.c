@@ -149,25 +149,6 @@ static void show_etc(struct tn_tree *tree)
     }
 }
 
-#ifdef TN_SANITIZED
-/* Where the sanitizers' reports go. */
-static void show_reports(struct tn_tree *tree)
-{
-    const char *options = getenv("ASAN_OPTIONS");
-    const char *path = options != NULL ? strstr(options, "log_path=/") : NULL;
-    auto_free char *file = NULL;
-    auto_free char *folder = NULL;
-
-    if (path == NULL)
-        return;
-    path += strlen("log_path=");
-    file = tn_fs_path("%.*s", (int)strcspn(path, ":"), path);
-    folder = above(file);
-    if (access(folder, W_OK) == 0)
-        tn_tree_add(tree, TN_TREE_WRITE, folder, NULL);
-}
-#endif
-
 static struct tn_tree *make_tree(const struct tn_worker *worker, const struct tn_kernel_config *config,
                                  const struct tn_places *places)
 {
@@ -194,7 +175,6 @@ static struct tn_tree *make_tree(const struct tn_worker *worker, const struct tn
         show_etc(tree);
 #ifdef TN_SANITIZED
     tn_tree_add(tree, TN_TREE_READ, "/proc/self", NULL);
-    show_reports(tree);
 #else
     if (worker->row->proc != NULL)
         tn_tree_add(tree, TN_TREE_READ, "/proc/self", NULL);

@@ -40,6 +40,18 @@ static void add_number(struct variables *to, const char *name, unsigned value)
     to->list[to->count++] = tn_fs_path("%s=%u", name, value);
 }
 
+#ifdef TN_SANITIZED
+/* A confined process could not make the file that the sanitizers' reports are to go to: they go to the log. */
+static void report_to_log(char *variable)
+{
+    char *option = strstr(variable, "log_path=");
+    size_t length = option != NULL ? strcspn(option, ":") : 0;
+
+    if (option != NULL)
+        memmove(option, option + length, strlen(option + length) + 1);
+}
+#endif
+
 static void make_environment(const struct tn_worker *worker, const struct tn_kernel_config *config,
                              const struct tn_places *places, struct variables *out)
 {
@@ -48,6 +60,10 @@ static void make_environment(const struct tn_worker *worker, const struct tn_ker
 
     for (size_t i = 0; i < PASSED; i++)
         add(out, passed[i], getenv(passed[i]));
+#ifdef TN_SANITIZED
+    for (size_t i = 0; i < out->count; i++)
+        report_to_log(out->list[i]);
+#endif
     for (size_t i = 0; worker->manifest != NULL && i < worker->manifest->environment_count; i++)
         add(out, worker->manifest->environment[i], getenv(worker->manifest->environment[i]));
     add_number(out, "TENON_ADDRESS", worker->address);

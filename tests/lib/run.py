@@ -178,6 +178,12 @@ class Run:
         for path in sorted(glob.glob(folder + "/reports/sanitizer.*")):
             with open(path, encoding="utf-8", errors="replace") as file:
                 left.append("a sanitizer's report:\n" + file.read())
+        # Those of Tenon's confined processes, which can make no such file, are in the logs of the runs.
+        for path in glob.glob(folder + "/**/tenon.log", recursive=True):
+            with open(path, encoding="utf-8", errors="replace") as file:
+                text_of_log = file.read()
+            if "ERROR: AddressSanitizer" in text_of_log or ": runtime error: " in text_of_log:
+                left.append(f"a sanitizer's report in {path}:\n" + text_of_log[-20000:])
         self.judge(test, status, seconds, text, left)
         shutil.rmtree(folder, ignore_errors=True)
         os.unlink(log)
