@@ -110,6 +110,7 @@ static pid_t spawn_confined(struct tn_worker *worker, const struct tn_kernel_con
     if (check_demands(worker, err) == 0)
         pid = tn_spawn(spawn, err);
     tn_confinement_free(&confinement);
+    spawn->confinement = NULL;
     return pid;
 }
 
