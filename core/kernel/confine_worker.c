@@ -174,7 +174,7 @@ static struct tn_tree *make_tree(const struct tn_worker *worker, const struct tn
     if (worker->row->role == TN_ROLE_EXECUTOR)
         show_etc(tree);
 #ifdef TN_SANITIZED
-    tn_tree_add(tree, TN_TREE_READ, "/proc/self", NULL);
+    tn_tree_add(tree, TN_TREE_READ, "/proc", NULL); /* LeakSanitizer reads /proc/PID of whom it looks into */
 #else
     if (worker->row->proc != NULL)
         tn_tree_add(tree, TN_TREE_READ, "/proc/self", NULL);
