@@ -10,8 +10,8 @@ static const char *const shared_folders[] = {"auto", "yes", "no", NULL};
 static const char *const limits[] = {"auto", "off", NULL};
 static const char *const yes_or_no[] = {"no", "yes", NULL};
 static const char *const allow_or_deny[] = {"deny", "allow", NULL};
-static const char *const mechanisms[] = {"all", "user", "capabilities", "no_new_privs", "limits", "mounts",
-                                         "network", "ipc", "landlock", "seccomp", NULL};
+static const char *const mechanisms[] = {"all",     "user", "capabilities", "no_new_privs", "limits", "mounts",
+                                         "network", "ipc",  "landlock",     "seccomp",      NULL};
 static const char *const enclosures[] = {"auto", "cgroup", "namespace", "group", NULL};
 
 #define TEXT(name, who, def, text)                                                                                     \
