@@ -233,6 +233,7 @@ static void pump(struct tn_agent_link *link, bool read_more)
     bool freed = false;
     int result = 0;
 
+    /* cppcheck-suppress autoVariables ; taken back below, unless the link is gone by then */
     link->freed = &freed;
     if (link->stream.len > 0 && link->state == LINK_UP && !link->paused)
         result = tn_agent_link__take_stream(link, &freed);
