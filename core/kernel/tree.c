@@ -165,37 +165,43 @@ static int attach(int fd, const char *path)
     return move_mount(fd, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH);
 }
 
+/* What an entry needs of the host, taken before the new root covers the base. */
+struct taken {
+    int fd;
+    struct tn_buf copy;
+    mode_t mode; /* of what was copied: a secret that is open to others is to be seen as that */
+};
+
 /* Here the process is still who may read it. */
-static int read_copy(const char *path, struct tn_buf *out)
+static int read_copy(const char *path, struct taken *out)
 {
     struct tn_err err = TN_ERR_INIT;
+    struct stat info;
 
-    if (tn_fs_read(path, COPY_BYTES, out, &err) == 0)
+    if (stat(path, &info) != 0)
+        return -1;
+    out->mode = info.st_mode & 0777;
+    if (tn_fs_read(path, COPY_BYTES, &out->copy, &err) == 0)
         return 0;
     errno = err.sys != 0 ? err.sys : EFBIG;
     return -1;
 }
 
-static int write_copy(const struct tn_tree *tree, const struct tn_buf *text, const char *path)
+static int write_copy(const struct tn_tree *tree, const struct taken *taken, const char *path)
 {
     auto_fd int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400);
 
-    return fd >= 0 && tn_fs_write_all(fd, text->data, text->len, NULL) == 0 && fchown(fd, tree->uid, tree->gid) == 0
+    return fd >= 0 && tn_fs_write_all(fd, taken->copy.data, taken->copy.len, NULL) == 0 &&
+                   fchown(fd, tree->uid, tree->gid) == 0 && fchmod(fd, taken->mode | 0400) == 0
                ? 0
                : -1;
 }
-
-/* What an entry needs of the host, taken before the new root covers the base. */
-struct taken {
-    int fd;
-    struct tn_buf copy;
-};
 
 static int take(const struct tn_tree_entry *entry, struct taken *out)
 {
     out->fd = -1;
     if (entry->kind == TN_TREE_COPY)
-        return read_copy(entry->source, &out->copy);
+        return read_copy(entry->source, out);
     if (!is_bind(entry))
         return 0;
     out->fd = detach(entry);
@@ -220,7 +226,7 @@ static int put(const struct tn_tree *tree, const struct tn_tree_entry *entry, co
     case TN_TREE_LINK:
         return symlink(entry->source, path) == 0 || errno == EEXIST || errno == EROFS ? 0 : -1; /* shown already */
     case TN_TREE_COPY:
-        return write_copy(tree, &taken->copy, path);
+        return write_copy(tree, taken, path);
     case TN_TREE_EMPTY:
         if (mkdir(path, 0755) != 0 && errno != EEXIST)
             return errno == ENOENT || errno == EROFS ? 0 : -1; /* nothing there that could be seen */

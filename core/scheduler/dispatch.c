@@ -237,7 +237,7 @@ const char *tn_dispatch_why(void *arg, const struct tn_task *task, char *out, si
 static void tell(struct tn_sched *sched, struct tn_task *task)
 {
     struct tn_view view = tn_sched_view(sched);
-    char why[512];
+    char why[TN_DISPATCH_WHY];
 
     tn_dispatch_why(sched, task, why, sizeof(why));
     if (task->reason != NULL && strcmp(task->reason, why) == 0)
@@ -338,7 +338,7 @@ static bool dispatch_one(struct tn_sched *sched, struct tn_workflow *workflow)
 {
     struct tn_task *task = TAILQ_FIRST(&workflow->ready);
     const struct tn_executor *executor = NULL;
-    char why[512];
+    char why[TN_DISPATCH_WHY];
     enum choice choice = choose(sched, task->job->kind, &executor, why, sizeof(why));
 
     if (choice == CHOICE_NONE && !task->job->workflow->pipeline->wait) {

@@ -26,7 +26,7 @@ struct tn_executor {
     uint32_t registered_life; /* in which it registered last */
     bool registered;          /* and it has not gone down since */
     bool ready;
-    bool passes; /* it is not ready for a reason that passes by itself */
+    bool passes;   /* it is not ready for a reason that passes by itself */
     char name[64]; /* the process's, from PEER_STATE */
     char kind[32]; /* "" until it registered once; kept when it goes down */
     char *reason;  /* owned; why it is unavailable or failed */
@@ -52,12 +52,12 @@ struct tn_sched {
     struct tn_ledger *ledger; /* owned */
     struct tn_peer *bus;      /* borrowed; NULL in tests of the pure parts */
     struct tn_outbox outbox;
-    const char *installation; /* borrowed */
-    int64_t (*now)(void);     /* ms since 1970 */
+    const char *installation;  /* borrowed */
+    int64_t (*now)(void);      /* ms since 1970 */
     uint8_t key[TN_GRANT_KEY]; /* of grants; lease_key.h */
-    uint32_t key_told;        /* the life of tenon-output that was told it */
+    uint32_t key_told;         /* the life of tenon-output that was told it */
     struct tn_disk_state disk;
-    int64_t heard;            /* when the bus first told who is there; 0: not yet */
+    int64_t heard; /* when the bus first told who is there; 0: not yet */
     char node[65];
     struct tn_capacity capacity;
     uint64_t sequence; /* of the last event */
@@ -117,6 +117,7 @@ void tn_dispatch_hold(struct tn_sched *sched, struct tn_task *task);
 void tn_dispatch(struct tn_sched *sched);
 /* Everything that follows from what was changed: dependents, dispatch. Call once after each round of changes. */
 void tn_sched_turn(struct tn_sched *sched);
+enum { TN_DISPATCH_WHY = 1100 }; /* bytes for it: an executor's reason names paths */
 const char *tn_dispatch_why(void *sched, const struct tn_task *task, char *out, size_t size);
 /* An executor's registration or life changed: parked tasks get a new chance; those of a lost one end. */
 void tn_dispatch_executor_changed(struct tn_sched *sched, struct tn_executor *executor);

@@ -96,7 +96,7 @@ static void test_malformed(void)
         "{}",
         "[]",
         "7",
-        ("{\"step\":\"4\",\"open\":1,\"begun\":\"yes\",\"ended\":7,\"reason\":[],\"background\":{\"a\":\"b\"},"
+        ("{\"step\":\"four\",\"open\":1,\"begun\":\"yes\",\"ended\":7,\"reason\":[],\"background\":{\"a\":\"b\"},"
          "\"tests\":[\"1\",null],\"reports\":[1,{\"kind\":54},{\"body\":\"x\"},{\"kind\":52,\"body\":\"a lease\"}]}"),
         "{\"ended\":\"no such state\"}",
     };
