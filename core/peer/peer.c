@@ -238,7 +238,6 @@ static void leave_endpoint(struct tn_peer *peer);
  * then refuses every new one, for good. A fresh socket never does. What was in flight is lost, and sent again. */
 void tn_peer_reconnect(struct tn_peer *peer)
 {
-    struct tn_endpoint *old = peer->endpoint;
     struct tn_err err = TN_ERR_INIT;
     struct request *request;
 
@@ -247,10 +246,10 @@ void tn_peer_reconnect(struct tn_peer *peer)
     if (peer->config.once)
         tn_fatal(3, "the bus is silent, and this process may open no second socket: it must be started anew");
     leave_endpoint(peer);
+    /* First: a bound PAIR that still has the old connection, maybe a good one, refuses the new one. */
+    peer->config.transport->close(peer->endpoint);
     if (open_endpoint(peer, &err) != 0)
         tn_fatal(3, "%s", err.text);
-    /* Only now: with its last socket nanomsg's thread ends, and a confined process may start no other. */
-    peer->config.transport->close(old);
     TAILQ_FOREACH (request, &peer->requests, by_age)
         request_resend(peer, request, now_ms());
 }

@@ -65,6 +65,17 @@ static int bind_for_group(int sock, const char *url)
     return bound;
 }
 
+/* With its last socket nanomsg's thread ends, and a confined process may start no other: one that is connected to nothing
+ * stays open. */
+static int keep_thread(struct tn_err *err)
+{
+    static int keeper = -1;
+
+    if (keeper < 0)
+        keeper = nn_socket(AF_SP, NN_PAIR);
+    return keeper >= 0 ? 0 : tn_err_set(err, TN_ERR_SYSTEM, "nanomsg socket: %s", nn_strerror(nn_errno()));
+}
+
 static struct tn_endpoint *ipc_open(const char *url, enum tn_endpoint_mode mode, struct tn_err *err)
 {
     static const int protocols[] = {
@@ -82,6 +93,8 @@ static struct tn_endpoint *ipc_open(const char *url, enum tn_endpoint_mode mode,
                    PATH_MAX_BYTES);
         return NULL;
     }
+    if (keep_thread(err) != 0)
+        return NULL;
     sock = nn_socket(AF_SP, protocols[mode]);
     if (sock < 0) {
         tn_err_set(err, TN_ERR_SYSTEM, "nanomsg socket: %s", nn_strerror(nn_errno()));
