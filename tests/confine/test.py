@@ -10,6 +10,7 @@ import json
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -205,7 +206,7 @@ def run_modes(build):
     place = os.environ.get("TENON_TEST_FOLDER") or tempfile.gettempdir()
     with tempfile.TemporaryDirectory(prefix="confine", dir=place) as folder:
         os.chmod(folder, 0o755)
-        if place != tempfile.gettempdir():
+        if not os.stat(place).st_mode & stat.S_ISVTX:
             os.chmod(place, 0o711)
         copy = copy_build(build, folder)
         started = []

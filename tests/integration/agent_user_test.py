@@ -65,6 +65,11 @@ def as_peer(scene, agent):
     os.seteuid(PEER)
     try:
         return agent.connect()
+    except AssertionError:
+        os.seteuid(0)
+        with open(agent.dir + "/log", encoding="utf-8") as log:
+            sys.stderr.write(log.read())
+        raise
     finally:
         os.seteuid(0)
         os.chdir("/")
