@@ -29,7 +29,8 @@ struct tn_transport {
     int (*send_fd)(struct tn_endpoint *endpoint);
     /* Messages larger than `size` bytes are not received: the connection that brings one is broken off. */
     void (*limit)(struct tn_endpoint *endpoint, size_t size);
-    /* A count that grows with each connection that it lost, or (BIND) that came. An endpoint that lost one may not find
+    /* A count that grows with each connection that it lost, or (BIND) that came; 0 for one that connects while it has a
+     * connection, or one is under way. An endpoint that lost one may not find
      * back by itself: open a new one, close this one. */
     unsigned long (*losses)(struct tn_endpoint *endpoint);
     void *(*allocate)(size_t size);

@@ -6,12 +6,28 @@
 #include <inttypes.h>
 #include <string.h>
 
+enum { CHECK_S = 1, DEAF_MS = 3000 };
+
+static void on_check(evutil_socket_t fd, short what, void *arg)
+{
+    struct tn_data *data = arg;
+    struct tn_data_socket *socket;
+
+    LIST_FOREACH (socket, &data->sockets, next)
+        tn_peer_check(socket->peer, DEAF_MS);
+}
+
 void tn_data_init(struct tn_data *data, struct tn_service *service, struct tn_tasks *tasks)
 {
+    static const struct timeval every = {CHECK_S, 0};
+
     memset(data, 0, sizeof(*data));
     LIST_INIT(&data->sockets);
     data->service = service;
     data->tasks = tasks;
+    data->check = event_new(service->base, -1, EV_PERSIST, on_check, data);
+    if (data->check == NULL || event_add(data->check, &every) != 0)
+        tn_fatal(3, "out of memory: a timer");
 }
 
 static void on_message(void *arg, struct tn_peer *peer, const struct tn_msg *msg)
@@ -110,4 +126,5 @@ void tn_data_close_all(struct tn_data *data)
 {
     while (!LIST_EMPTY(&data->sockets))
         socket_close(LIST_FIRST(&data->sockets));
+    event_free(data->check);
 }

@@ -20,6 +20,7 @@ struct tn_data {
     struct tn_tasks *tasks;     /* borrowed */
     LIST_HEAD(, tn_data_socket) sockets;
     size_t count;
+    struct event *check; /* owned; looks for sockets that have gone deaf */
 };
 
 void tn_data_init(struct tn_data *data, struct tn_service *service, struct tn_tasks *tasks);

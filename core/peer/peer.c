@@ -56,6 +56,8 @@ struct tn_peer {
     uint64_t heard_ms;    /* when anything arrived, or the endpoint was opened */
     bool blocked;         /* the queue cannot be sent now */
     uint32_t remote_life; /* as tn_peer_note_life() heard it; 0: never */
+    unsigned long losses; /* at the last tn_peer_check() */
+    bool suspect;         /* it looked then as if all that come were refused */
     struct tn_seen *seen;
 };
 
@@ -236,15 +238,11 @@ static void leave_endpoint(struct tn_peer *peer);
 
 /* nanomsg connects again by itself, but a PAIR whose other end died can take its dead connection for a living one and
  * then refuses every new one, for good. A fresh socket never does. What was in flight is lost, and sent again. */
-void tn_peer_reconnect(struct tn_peer *peer)
+static void renew_endpoint(struct tn_peer *peer)
 {
     struct tn_err err = TN_ERR_INIT;
     struct request *request;
 
-    if (peer->config.mode != TN_ENDPOINT_CONNECT)
-        return;
-    if (peer->config.once)
-        tn_fatal(3, "the bus is silent, and this process may open no second socket: it must be started anew");
     leave_endpoint(peer);
     /* First: a bound PAIR that still has the old connection, maybe a good one, refuses the new one. */
     peer->config.transport->close(peer->endpoint);
@@ -252,6 +250,32 @@ void tn_peer_reconnect(struct tn_peer *peer)
         tn_fatal(3, "%s", err.text);
     TAILQ_FOREACH (request, &peer->requests, by_age)
         request_resend(peer, request, now_ms());
+}
+
+void tn_peer_reconnect(struct tn_peer *peer)
+{
+    if (peer->config.mode != TN_ENDPOINT_CONNECT)
+        return;
+    if (peer->config.once)
+        tn_fatal(3, "the bus is silent, and this process may open no second socket: it must be started anew");
+    renew_endpoint(peer);
+}
+
+void tn_peer_check(struct tn_peer *peer, unsigned deaf_ms)
+{
+    unsigned long losses = peer->config.transport->losses(peer->endpoint);
+    bool silent = now_ms() - peer->heard_ms >= deaf_ms;
+    bool is_deaf = silent && peer->suspect;
+
+    /* A good new connection costs two as well, but is heard at once. */
+    peer->suspect = silent && losses > peer->losses + 1;
+    peer->losses = losses;
+    if (!is_deaf)
+        return;
+    tn_info("the other end of %s connects and is not heard: the socket is bound anew", peer->url);
+    peer->losses = 0;
+    peer->suspect = false;
+    renew_endpoint(peer);
 }
 
 void tn_peer_note_life(struct tn_peer *peer, uint32_t life)
@@ -329,15 +353,6 @@ void tn_peer_forget(struct tn_peer *peer, const void *arg)
 
 /* ---- answering ---- */
 
-struct tn_msg_ref tn_msg_ref(const struct tn_msg *msg)
-{
-    return (struct tn_msg_ref){.kind = msg->header.kind,
-                               .source = msg->header.source,
-                               .sequence = msg->header.sequence,
-                               .task = msg->header.task,
-                               .attempt = msg->header.attempt};
-}
-
 void tn_peer_reply(struct tn_peer *peer, const struct tn_msg_ref *request, enum tn_msg_kind kind, const void *body,
                    size_t length)
 {
@@ -354,26 +369,6 @@ void tn_peer_reply2(struct tn_peer *peer, const struct tn_msg_ref *request, enum
     tn_seen_answered(peer->seen, request->source, request->sequence, kind, prefix_length == 0 ? body : NULL,
                      prefix_length == 0 ? length : SIZE_MAX);
     send_message(peer, &header, prefix, prefix_length, body, length);
-}
-
-void tn_peer_refuse(struct tn_peer *peer, const struct tn_msg_ref *request, const char *code, const char *fmt, ...)
-{
-    char text[2048];
-    cJSON *body = cJSON_CreateObject();
-    char *printed;
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    cJSON_AddStringToObject(body, "code", code);
-    cJSON_AddStringToObject(body, "text", text);
-    printed = cJSON_PrintUnformatted(body);
-    cJSON_Delete(body);
-    if (printed == NULL)
-        tn_fatal(3, "out of memory for a refusal");
-    tn_peer_reply(peer, request, TN_MSG_REFUSED, printed, strlen(printed));
-    free(printed);
 }
 
 /* ---- receiving ---- */

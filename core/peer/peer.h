@@ -94,6 +94,9 @@ void tn_peer_kick(struct tn_peer *peer, uint16_t address);
 /* Makes the connection anew and sends all unanswered requests again. Done by itself when a request has waited for five
  * seconds in which nothing at all arrived. Only for TN_ENDPOINT_CONNECT. */
 void tn_peer_reconnect(struct tn_peer *peer);
+/* For TN_ENDPOINT_BIND, again and again: binds anew if twice in a row connections came and nothing arrived for
+ * `deaf_ms`. A bound PAIR can take its dead connection for a living one, and then refuses all others. */
+void tn_peer_check(struct tn_peer *peer, unsigned deaf_ms);
 /* PEER_STATE said that the one process at the other end of a data socket is up in this life: a new life means a new
  * connection, the life that was known only that what waits is sent now. */
 void tn_peer_note_life(struct tn_peer *peer, uint32_t life);

@@ -35,7 +35,7 @@ struct tn_service {
     const char *owner; /* may be NULL */
     bool is_private;
     cJSON *settings; /* owned; what this role gets of the settings (core/lib/settings.h), defaults filled in */
-    bool once;                  /* set before tn_service_open_bus(): as in tn_peer_config */
+    bool once;       /* set before tn_service_open_bus(): as in tn_peer_config */
     void (*on_stop)(void *arg); /* called once at SIGTERM; NULL: the loop ends at once */
     void *arg;
     struct event *term;      /* owned */

@@ -392,6 +392,28 @@ static void test_life(void)
     end();
 }
 
+/* A bound socket to which connections come that are not heard is bound anew; not because of one, and not when heard. */
+static void test_deaf(void)
+{
+    begin();
+    wire.losses = 1;
+    tn_peer_check(peer, 0);
+    tn_peer_check(peer, 0);
+    wire.losses = 3;
+    tn_peer_check(peer, 60000);
+    wire.losses = 5;
+    tn_peer_check(peer, 0);
+    CHECK_INT(wire.opened, 1);
+    request("{}", 0, NULL);
+    tn_peer_check(peer, 0);
+    CHECK_INT(wire.opened, 2);
+    CHECK_INT(wire.closed, 1);
+    CHECK_INT(wire.out_count, 2);
+    tn_peer_check(peer, 0);
+    CHECK_INT(wire.opened, 2);
+    end();
+}
+
 /* ---- what is answered ---- */
 
 static void test_duplicates(void)
@@ -508,6 +530,7 @@ int main(void)
     test_reconnect();
     test_peer_up();
     test_life();
+    test_deaf();
     test_duplicates();
     test_fence();
     test_foreign();
