@@ -18,7 +18,7 @@ CONFIG = ("version: 2.1\njobs:\n  build:\n    docker: [{image: 'alpine:latest'}]
 def reason(project, path):
     """Why a job waits for an engine at `path` in vain."""
     result = tenon.run(["run", "--json"], project, docker="unix://" + path).expect(3)
-    return next(line["reason"] for line in result.of_type("job") if "reason" in line)
+    return result.job("build")["reason"]
 
 
 def closed_sockets(folder):
