@@ -1,4 +1,5 @@
 #include "core/kernel/clear_child.h"
+#include "core/kernel/spawn.h"
 #include "core/lib/cleanup.h"
 #include "core/lib/fs.h"
 #include "core/lib/remove.h"
@@ -69,13 +70,7 @@ static void say(const char *code, const char *text)
 /* Parts from all of tenond's: signals, rights. NULL, or what failed. */
 static const char *part(void)
 {
-    static const int numbers[] = {SIGPIPE, SIGINT, SIGTERM, SIGCHLD, SIGHUP};
-    sigset_t none;
-
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-        signal(numbers[i], SIG_DFL);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    tn_spawn_default_signals();
     if (setsid() < 0 || chdir("/") != 0)
         return "session";
     if (setpriority(PRIO_PROCESS, 0, NICE) != 0)

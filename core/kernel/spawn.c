@@ -24,7 +24,7 @@ struct progress {
     char where[256]; /* the path, or "" */
 };
 
-static void default_signals(void)
+void tn_spawn_default_signals(void)
 {
     static const int numbers[] = {SIGPIPE, SIGINT, SIGTERM, SIGCHLD, SIGHUP};
     sigset_t none;
@@ -119,7 +119,7 @@ static const char *child(const struct tn_spawn *spawn, int null_fd, int parent, 
         return "no_new_privs";
     if (set_descriptors(spawn, null_fd) != 0)
         return "descriptors";
-    default_signals();
+    tn_spawn_default_signals();
     execve(spawn->path, spawn->arguments, spawn->environment);
     return "exec";
 }

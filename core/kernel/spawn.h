@@ -30,4 +30,7 @@ struct tn_spawn {
 /* The process's id, or -1: `err->sys` says why, even when it was exec that failed. Does not return before the exec. */
 pid_t tn_spawn(const struct tn_spawn *spawn, struct tn_err *err) TN_MUST_CHECK;
 
+/* In a new process: none of tenond's handlers and nothing blocked. System calls only. */
+void tn_spawn_default_signals(void);
+
 #endif

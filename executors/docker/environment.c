@@ -313,6 +313,19 @@ static void on_created(int status, const cJSON *json, const struct tn_err *err, 
     finish_container(env);
 }
 
+struct tn_container_task tn_docker__container_task(const struct tn_docker_env *env, char owner[TN_OWNER_TEXT_MAX])
+{
+    const struct tn_docker *docker = env->docker;
+
+    return (struct tn_container_task){.installation = tn_executor_service(docker->executor)->installation,
+                                      .owner = tn_docker_cleanup_owner(&docker->cleanup, owner),
+                                      .task = env->task_text,
+                                      .attempt = env->attempt,
+                                      .resource_class = &env->resource_class,
+                                      .host = &docker->host,
+                                      .agent_folder = env->remote ? NULL : docker->bin};
+}
+
 static void create_container(struct tn_docker_env *env)
 {
     const struct tn_docker *docker = env->docker;
@@ -322,18 +335,7 @@ static void create_container(struct tn_docker_env *env)
     char peer[16];
     const char *const agent_args[] = {"--mode", "0777", same_users ? "--peer" : NULL, peer, NULL};
     char owner[TN_OWNER_TEXT_MAX];
-    const struct tn_container_task task = {.installation = tn_executor_service(docker->executor)->installation,
-                                           .owner = tn_docker_cleanup_owner(&docker->cleanup, owner),
-                                           .task = env->task_text,
-                                           .attempt = env->attempt,
-                                           .resource_class = &env->resource_class,
-                                           .host = &docker->host,
-                                           .agent_folder = env->remote ? NULL : docker->bin,
-                                           .socket_folder = env->remote ? NULL : env->socket_folder,
-                                           .program = env->program,
-                                           .ramdisk = tn_docker_ramdisk(docker),
-                                           .read_only = tn_docker_read_only(docker),
-                                           .agent_args = agent_args};
+    struct tn_container_task task = tn_docker__container_task(env, owner);
     char name[TN_CONTAINER_NAME_MAX + 1];
     char primary[TN_CONTAINER_NAME_MAX + 1];
     char image[TN_IMAGE_REF_TEXT_MAX + 1];
@@ -341,6 +343,11 @@ static void create_container(struct tn_docker_env *env)
     struct tn_err err = TN_ERR_INIT;
 
     snprintf(peer, sizeof(peer), "%u", (unsigned)geteuid());
+    task.socket_folder = env->remote ? NULL : env->socket_folder;
+    task.program = env->program;
+    task.ramdisk = tn_docker_ramdisk(docker);
+    task.read_only = tn_docker_read_only(docker);
+    task.agent_args = agent_args;
     tn_docker__container_name(env, env->index, name, sizeof(name));
     tn_docker__container_name(env, 0, primary, sizeof(primary));
     tn_docker__image_name(env, env->index, image, sizeof(image));

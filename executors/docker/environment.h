@@ -106,6 +106,8 @@ void tn_docker__upload(struct tn_docker_env *env, const char *container, tn_engi
 /* Acquire failed: no further callback comes, what is there waits for release. */
 void tn_docker__fail(struct tn_docker_env *env, bool retry, const char *fmt, ...) TN_PRINTF(3, 4);
 void tn_docker__image_name(const struct tn_docker_env *env, size_t index, char *text, size_t size);
+/* What all containers of an environment are told alike; borrows of `env` and `owner`. */
+struct tn_container_task tn_docker__container_task(const struct tn_docker_env *env, char owner[TN_OWNER_TEXT_MAX]);
 void tn_docker__container_name(const struct tn_docker_env *env, size_t index, char *name, size_t size);
 /* The container runs: from now on its end is heard of. */
 void tn_docker__watch(struct tn_docker_env *env, size_t index);

@@ -133,13 +133,7 @@ void tn_docker_metadata_deny(struct tn_docker_env *env, void (*then)(struct tn_d
     char owner[TN_OWNER_TEXT_MAX];
     char primary[TN_CONTAINER_NAME_MAX + 1];
     char name[NAME_SIZE];
-    const struct tn_container_task task = {.installation = tn_executor_service(docker->executor)->installation,
-                                           .owner = tn_docker_cleanup_owner(&docker->cleanup, owner),
-                                           .task = env->task_text,
-                                           .attempt = env->attempt,
-                                           .resource_class = &env->resource_class,
-                                           .host = &docker->host,
-                                           .agent_folder = env->remote ? NULL : docker->bin};
+    const struct tn_container_task task = tn_docker__container_task(env, owner);
 
     if (access(path, F_OK) != 0) {
         then(env);

@@ -200,14 +200,5 @@ def test_nobody_answers_for_the_bus():
     tenon.stop()
 
 
-def main():
-    wanted = sys.argv[1:]
-    for name, test in sorted(globals().items()):
-        if name.startswith("test_") and (not wanted or name in wanted):
-            print(name, flush=True)
-            test()
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(kernel.main(globals()))

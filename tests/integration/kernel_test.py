@@ -602,9 +602,10 @@ def test_bad_settings():
     tenon.stop()
 
 
-def main():
+def main(found):
+    """Runs the tests of a module, all or those that the command line names."""
     wanted = sys.argv[1:]
-    for name, test in sorted(globals().items()):
+    for name, test in sorted(found.items()):
         if name.startswith("test_") and (not wanted or name in wanted):
             print(name, flush=True)
             test()
@@ -612,4 +613,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(globals()))
